@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import storage
 from data import spans as span_files
 from errors import FlightdeckError
 
@@ -77,7 +78,7 @@ def prepare(destination: Path, *, progress: Callable[[str], None] | None = None)
         SpanError: If the destination cannot be written, or another process is writing there.
         ContractError: If the flights break the contract.
     """
-    destination = Path(destination)
+    destination = storage.at(destination)
     tell = progress or (lambda line: None)
     source, version = _locate_source()
     fingerprint = _fingerprint(source, version)
@@ -103,7 +104,7 @@ def slice_spans(
     """
     import numpy as np
 
-    source, destination = Path(source), Path(destination)
+    source, destination = storage.at(source), storage.at(destination)
     if rows_per_span < 1:
         raise span_files.SpanError(f"rows_per_span is {rows_per_span}; ask for at least one row.")
     if source.resolve() == destination.resolve():

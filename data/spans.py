@@ -8,11 +8,13 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import storage
 from data.contract import Column, Contract, ContractError
 from errors import FlightdeckError
 
@@ -23,6 +25,7 @@ FILE_NAME = "flights.parquet"
 ROW_GROUP_ROWS = 16_384
 _STAGING = ".preparing"
 _RECORD = "preparation.json"
+_KNOWN = "known"  # which record there was when the writing began
 
 Kind = TypeVar("Kind")
 
@@ -117,11 +120,20 @@ def _unlisted(values: pa.ChunkedArray, column: Column) -> str | None:
 def writing(folder: Path) -> Iterator[Path]:
     """Creates and locks a folder of spans, and yields a staging folder inside it, from which publishing is one rename.
 
-    It is removed at the end, as are the remains of a writer that was killed.
+    It is removed at the end, as are the remains of a writer that was killed. A folder in a bucket cannot be locked; the
+    staging folder is on this machine then, and of two writers at a time `record` tells the later one.
 
     Raises:
         SpanError: If the folder cannot be written, or another process is writing there.
     """
+    if storage.is_bucket(folder):
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                (Path(temporary) / _KNOWN).write_text(storage.state(folder / _RECORD) or "")
+                yield Path(temporary)
+            except OSError as error:
+                raise _unwritable(folder, error) from error
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
@@ -149,9 +161,10 @@ def read(folder: Path, span: int) -> pa.Table:
 
     home = span_file(folder, span).parent
     tables = []
-    for path in sorted(home.glob("*.parquet")):
+    for path in (entry for entry in storage.entries(home) if entry.suffix == ".parquet"):
         try:
-            tables.append(pq.ParquetFile(path).read())
+            with path.open("rb") as file:
+                tables.append(pq.ParquetFile(file).read())
         except (OSError, pa.ArrowException) as error:
             raise SpanError(f"Span {span} cannot be read: {path} is not whole. Prepare the data again.") from error
     if not tables:
@@ -176,13 +189,10 @@ def publish(table: pa.Table, folder: Path, span: int, staging: Path, name: str =
     digest = file_digest(staged)
     if target.is_file() and file_digest(target) == digest:
         return digest
-    # Without it a power cut after the rename may leave the new name with no content.
-    with staged.open("rb") as file:
-        os.fsync(file.fileno())
-    if target.parent.is_dir():
-        staged.replace(target)
+    if storage.is_bucket(target) or target.parent.is_dir():
+        storage.publish(staged, target)
     else:
-        staged.parent.replace(target.parent)
+        storage.publish(staged.parent, target.parent)
     return digest
 
 
@@ -202,15 +212,25 @@ def recorded(kind: Callable[..., Kind], span: Callable[..., Any], destination: P
 
 
 def record(preparation: Preparation, destination: Path, staging: Path) -> None:
-    """Writes the record of a preparation into the folder of its spans."""
+    """Writes the record of a preparation into the folder of its spans.
+
+    Raises:
+        SpanError: If somebody else has written spans there meanwhile, which only a bucket allows.
+    """
     content: dict[str, Any] = asdict(preparation)
     del content["path"], content["skipped"]
     for entry in content["spans"]:
         # Relative, so that the folder can be moved or mounted elsewhere.
         entry["file"] = entry.pop("path").relative_to(destination).as_posix()
-    staged = staging / _RECORD
-    staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    staged.replace(destination / _RECORD)
+    text = json.dumps(content, indent=2) + "\n"
+    if not storage.is_bucket(destination):
+        storage.write(destination / _RECORD, text)
+        return
+    try:
+        storage.replace(destination / _RECORD, text, (staging / _KNOWN).read_text() or None)
+    except storage.ChangedError as error:
+        message = f"Another process has written spans to {destination} meanwhile; prepare the data again."
+        raise SpanError(message) from error
 
 
 def retire(destination: Path, kept: set[Path]) -> None:
@@ -226,8 +246,9 @@ def retire(destination: Path, kept: set[Path]) -> None:
     for path, digest in old.items():
         if path not in kept and path.is_file() and file_digest(path) == digest:
             path.unlink()
-            with contextlib.suppress(OSError):  # It holds files that are not ours.
-                path.parent.rmdir()
+            if not storage.is_bucket(path):
+                with contextlib.suppress(OSError):  # It holds files that are not ours.
+                    path.parent.rmdir()
 
 
 def file_digest(path: Path) -> str:
@@ -248,5 +269,5 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> SpanError:
-    reason = error.strerror or str(error)
+    reason = storage.why(error)
     return SpanError(f"Cannot write spans to {folder}: {reason}. Choose a folder you may write to, with 50 MB free.")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import storage
 from data import spans as span_files
 from data.contract import Column, Contract, Task, files
 from errors import FlightdeckError
@@ -452,7 +453,7 @@ def prepare(
         SpanError: If the destination cannot be written, or another process is writing there.
         ContractError: If the contract is not valid, or the rows break it.
     """
-    destination = Path(destination)
+    destination = storage.at(destination)
     tell = progress or (lambda line: None)
     if not source.is_file():
         raise TableError(f"There is no table {source}; put it there, and repeat the command.")

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import storage
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -109,8 +111,10 @@ def plain(on: Console, text: str) -> None:
 
 def shown(path: Path | str) -> str:
     """A path as short as it can be typed here."""
+    if storage.is_bucket(path):
+        return str(path)
     relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") or "://" in str(path) else relative
+    return str(path) if relative.startswith("..") else relative
 
 
 def typed(path: Path | str) -> str:

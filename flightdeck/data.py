@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import storage
 from flightdeck.console import print_json, table, working
 from flightdeck.options import App, Options
 from flightdeck.prepared import require_spans
@@ -26,7 +27,7 @@ def prepare(options: Options) -> None:
 
     settings = options.settings
     prepare_spans = resolve(settings.use_case.prepare)
-    preparation = prepare_spans(Path(settings.spans), progress=None if options.as_json else typer.echo)
+    preparation = prepare_spans(storage.at(settings.spans), progress=None if options.as_json else typer.echo)
     if options.as_json:
         print_json(preparation)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import storage
 from flightdeck.console import print_json, table, working
 from flightdeck.options import Options
 
@@ -57,7 +57,7 @@ def monitor(
         outbox.deliver(channels)
         records = MonitoringRecords(ledger, settings.use_case.name)
         windows = records.windows()
-        gauges = Path(settings.workspace) / "monitoring" / "flightdeck.prom"
+        gauges = storage.at(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)
     if options.as_json:
         print_json({"measured": result.windows, "decisions": result.decisions, "gauges": gauges})

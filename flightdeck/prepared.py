@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import storage
 from flightdeck.console import Progress, console, noise_into, shown
 from ledger.formats import local_moment
 
@@ -134,5 +135,5 @@ def require_spans(settings: Settings) -> None:
     """
     from pipeline.workspace import WorkspaceError
 
-    if "://" not in settings.spans and not Path(settings.spans).is_dir():
+    if not storage.at(settings.spans).is_dir():
         raise WorkspaceError(f"There is no data in {settings.spans} yet; prepare it with: flightdeck data prepare")

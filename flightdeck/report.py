@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import webbrowser
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import storage
 from flightdeck.console import console, print_json, shown
 from flightdeck.options import Options
 from ledger.formats import count, size
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 def report(
     options: Options,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--output", "-o", help="Folder to write.", show_default="`report` in the workspace", file_okay=False
+            "--output",
+            "-o",
+            help="Folder to write, here or in a bucket.",
+            show_default="`report` in the workspace",
+            metavar="FOLDER",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=0, help="How many runs get pages of their own, the newest.")] = 50,
@@ -34,38 +38,31 @@ def report(
     It opens from disk and asks no network for anything. An older report in the same folder is replaced.
     """
     from ledger.opening import open_readonly
-    from operations.alerts.dispatcher import outbox_file
+    from operations.alerts.dispatcher import outbox_place
     from operations.report import monitoring, replays, site
     from pipeline import store
-    from pipeline.workspace import WorkspaceError
 
     settings = options.settings
-    if output is None:
-        if "://" in settings.workspace:
-            raise WorkspaceError(
-                f"The workspace {settings.workspace} is not on this machine: give a folder with --output."
-            )
-        output = Path(settings.workspace) / "report"
+    here = storage.at(settings.workspace)
+    target = here / "report" if output is None else storage.at(output).absolute()
     connection = store.connection(settings)
     place = settings.metadata_file.name if settings.metadata.kind == "sqlite" else connection.mysql.database
     contract = settings.contract()
-    here = Path(settings.workspace) if "://" not in settings.workspace else None
     on = console(quiet=options.as_json)
     with on.status("Reading the metadata store") as status:
         opened = open_readonly(connection)
-        played, unreadable = replays.read_all(here) if here else ([], [])
+        # Replays are played on this machine.
+        played, unreadable = ([], []) if storage.is_bucket(here) else replays.read_all(here)
         written = site.write(
             opened,
-            output.absolute(),
+            target,
             name=settings.use_case.name,
             place=place,
             newest=runs,
             model_card=settings.use_case.model_card,
             roles={contract.label: "label"} | {column.name: "sensitive" for column in contract.sensitive},
-            payloads=here and here / "payloads",
-            history=monitoring.gather(
-                opened, settings.use_case.name, _versions(settings), here and outbox_file(settings)
-            ),
+            payloads=storage.at(settings.payloads),
+            history=monitoring.gather(opened, settings.use_case.name, _versions(settings), outbox_place(settings)),
             played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
         )

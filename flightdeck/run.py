@@ -76,14 +76,15 @@ def report(
     run: PreparedRun, record: RunRecord, as_json: bool, options: str | None = None, run_options: str = ""
 ) -> RunView:
     """Saves what a run did beside its log, and shows it; for the options, see `print_summary`."""
+    import storage
     from ledger.opening import open_store
     from ledger.runs import Runs
-    from pipeline import store, whole_file
+    from pipeline import store
 
     view = Runs(open_store(store.connection(run.settings))).view(record)
     profiles = {page.stem: str(page) for page in sorted(run.profiles.glob("*.html"))}
     summary = json_of({**view.summary(), "profiles": profiles})
-    whole_file.write(run.folder / "summary.json", summary)
+    storage.write(run.folder / "summary.json", summary)
     if as_json:
         run.screen.write(summary + "\n")
     else:

@@ -7,11 +7,11 @@ import logging
 import os
 import shlex
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import storage
 from flightdeck import serve_bench
 from flightdeck.console import json_of, shown
 from flightdeck.options import App, Options
@@ -75,11 +75,11 @@ def serve(
     try:
         service = Service(
             settings.use_case.name,
-            Path(settings.pushed),
+            storage.at(settings.pushed),
             serving,
-            Path(settings.payloads),
+            storage.at(settings.payloads),
             refused,
-            Path(settings.canaries),
+            storage.at(settings.canaries),
             settings.canary,
             api_keys.from_environment(os.environ),
         )

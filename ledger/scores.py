@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_metadata
 
+import storage
 from ledger.measures import BINARY, Measures
 from ledger.measures import of as measures_of
 from ledger.opening import LedgerError
@@ -114,15 +115,10 @@ def read(scores: ScoresOf) -> ScoredRows:
     """The scores; raises a NoScoresError if their file is gone, cannot be reached, or is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pyarrow import fs
 
     try:
-        if "://" in scores.uri:
-            system, path = fs.FileSystem.from_uri(f"{scores.uri}/{FILE}")
-        else:
-            system, path = fs.LocalFileSystem(), f"{scores.uri}/{FILE}"
         # Not `read_table`, which imports all that reading a folder of files could need.
-        with system.open_input_file(path) as file:
+        with (storage.at(scores.uri) / FILE).open("rb") as file:
             table = pq.ParquetFile(file).read()
         measures = measures_of(scores.target)
         labels = _numbers(table.column("label").cast(pa.float64()).combine_chunks())

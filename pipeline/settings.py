@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
+import storage
 from components import tasks
 from data.contract import Contract
 from errors import FlightdeckError
@@ -384,8 +386,9 @@ class Settings(Section):
 
     @property
     def runs(self) -> Path:
-        """One folder per run on this machine: its log and its summary."""
-        return Path(self.workspace) / "runs"
+        """One folder per run on this machine: its log and its summary; of a workspace in a bucket, a passing one."""
+        bucket = storage.is_bucket(self.workspace)
+        return Path(tempfile.gettempdir()) / "flightdeck-runs" if bucket else Path(self.workspace) / "runs"
 
     def contract(self) -> Contract:
         """The columns of the dataset; raises a SettingsError if the file is missing or not a contract."""

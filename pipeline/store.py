@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ml_metadata.proto import metadata_store_pb2
 
+import storage
 from pipeline.settings import Settings, SettingsError
 
 ENVIRONMENT = "FLIGHTDECK_METADATA_"
@@ -24,9 +25,14 @@ def connection(settings: Settings, environment: Mapping[str, str] | None = None)
     _PASSWORD and, if it is not 3306, _PORT.
 
     Raises:
-        SettingsError: a variable is missing or the port is not a number.
+        SettingsError: a variable is missing or the port is not a number; or a bucket is to hold a SQLite file.
     """
     if settings.metadata.kind == "sqlite":
+        if storage.is_bucket(settings.workspace):
+            raise SettingsError(
+                f"The workspace {settings.workspace} is a bucket, which has no transactions and no locks: set "
+                f"metadata.kind to mysql, and name a MySQL or MariaDB server in {ENVIRONMENT}HOST and the others."
+            )
         config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(settings.metadata_file)
         config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE

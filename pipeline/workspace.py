@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import storage
 from errors import FlightdeckError
+from ledger import server_lock
+from ledger.server_lock import HeldError
+from pipeline import store
 from pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class WorkspaceError(FlightdeckError):
     """The workspace cannot be used; the text says why and what to do."""
-
-
-class HeldError(Exception):
-    """Another process has locked a file; the text says which, as `holder_of`."""
 
 
 def new_run_id() -> str:
@@ -72,6 +77,50 @@ def locked(file: Path) -> Iterator[None]:
         os.ftruncate(lock, 0)
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def lock_of_folder(settings: Settings, folder: Path) -> Iterator[None]:
+    """Locks a folder for this process, which makes it if need be; the lock goes with the process, however it ends.
+
+    The lock of a folder in a bucket is where the metadata are: with a server that has them, or in the workspace.
+
+    Raises:
+        HeldError: another process has; the text says which.
+        OSError: the folder cannot be written to.
+        FlightdeckError: the server cannot be asked.
+    """
+    if not storage.is_bucket(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # A lock on the folder itself leaves no file behind.
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HeldError("another process") from None
+            yield
+        finally:
+            os.close(handle)
+        return
+    connection = store.connection(settings)
+    if connection.HasField("mysql"):
+        with server_lock.held(connection.mysql, str(folder), _end_this_process):
+            yield
+    else:
+        with locked(Path(settings.workspace) / "locks" / hashlib.sha256(str(folder).encode()).hexdigest()[:12]):
+            yield
+
+
+def holder_of_folder(settings: Settings, folder: Path) -> str | None:
+    """Who holds the lock of a folder in a bucket, of which the server has the lock; None if nobody does."""
+    return server_lock.holder(store.connection(settings).mysql, str(folder))
+
+
+def _end_this_process() -> None:
+    """Ends this process as if somebody had asked it to: what it does alone, another one may do now."""
+    _log.error("The server has ended the connection that held a lock; this process ends, too.")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def lock_of(settings: Settings) -> str | None:

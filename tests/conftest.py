@@ -53,6 +53,27 @@ def small_spans(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
 
 
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[None]:
+    """Cloud Storage and S3, emulated."""
+    from tests.services import buckets
+
+    with buckets.cloud_storage() as gs, buckets.s3() as s3, buckets.variables(gs, s3):
+        yield
+
+
+@pytest.fixture(params=["folder", "gs", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An empty folder, then one in a bucket of either kind; a test that is not for all of them names its own."""
+    import storage
+    from tests.services import buckets
+
+    if request.param == "folder":
+        return tmp_path / "place"
+    request.getfixturevalue("emulators")
+    return storage.at(buckets.new_bucket(request.param)) / "place"
+
+
 @pytest.fixture
 def server() -> Iterator[Any]:
     """Speaks the API of Kubeflow Pipelines."""

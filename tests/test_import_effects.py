@@ -11,7 +11,10 @@ import pytest
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit
-PACKAGES = ("components", "data", "errors", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
+PACKAGES = (
+    *("components", "data", "errors", "flightdeck", "ledger", "models"),
+    *("operations", "pipeline", "storage", "teaching"),
+)
 # Reads the working directory; defines, sets or parses a flag of absl; changes the environment.
 EFFECTS = {"cwd", "getcwd", "absolute", "chdir", "FLAGS", "set_default", "putenv"}
 CALLS = ("sys.path.", "os.environ.update", "os.environ.setdefault")

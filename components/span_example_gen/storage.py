@@ -1,4 +1,4 @@
-"""Spans as files: `<base>/span-NNN/*.parquet` or `*.csv`, on any file system that TFX can open."""
+"""Spans as files: `<base>/span-NNN/*.parquet` or `*.csv`, in a folder or a bucket."""
 
 import hashlib
 import io
@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from tfx.dsl.io import fileio
 
+import storage
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.window import QUARANTINE
 
@@ -41,14 +43,12 @@ def list_spans(base: str) -> dict[int, str]:
     Raises:
         SpanError: If the base folder is not there, or two folders have the same span number.
     """
-    if not fileio.isdir(base):
+    folders = [entry for entry in _entries(base) if _SPAN_FOLDER.fullmatch(entry.name) and entry.is_dir()]
+    if not folders and not storage.at(base).is_dir():
         raise SpanError(f"The folder of spans {base} does not exist; prepare the data or correct the path.")
     spans: dict[int, str] = {}
-    for folder in _entries(base):
-        match = _SPAN_FOLDER.fullmatch(folder)
-        if not match or not fileio.isdir(os.path.join(base, folder)):
-            continue
-        number = int(match[1])
+    for folder in (entry.name for entry in folders):
+        number = int(folder.partition("-")[2])
         if number in spans:
             raise SpanError(f"{spans[number]} and {folder} in {base} are the same span; remove one of them.")
         spans[number] = folder
@@ -57,8 +57,7 @@ def list_spans(base: str) -> dict[int, str]:
 
 def list_quarantined(base: str, folders: Mapping[int, str]) -> list[int]:
     """Returns the numbers, ascending, of the spans that hold the marker of a quarantine."""
-    marked = (span for span, name in folders.items() if fileio.exists(os.path.join(base, name, QUARANTINE)))
-    return sorted(marked)
+    return sorted(span for span, name in folders.items() if (storage.at(base) / name / QUARANTINE).exists())
 
 
 def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[str]]:
@@ -68,7 +67,7 @@ def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[
         The data files by name, and one sentence per problem: no data file, or an entry that is not one.
     """
     files, problems = [], []
-    for entry in _entries(os.path.join(base, folder)):
+    for entry in (entry.name for entry in _entries(os.path.join(base, folder))):
         if entry.startswith((".", "_")):
             continue
         name = f"{folder}/{entry}"
@@ -96,15 +95,11 @@ def fingerprint(files: Iterable[SpanFile]) -> str:
 
 def open_file(file: SpanFile) -> io.BufferedReader:
     """Opens a file for random access as a standard binary stream, which is what pyarrow asks for."""
-    handle = fileio.open(file.uri, "rb")
-    # Without TensorFlow, TFX opens files with Python alone.
-    if isinstance(handle, io.BufferedReader):
-        return handle
-    return io.BufferedReader(_GFileReader(handle), buffer_size=_BUFFER_BYTES)
+    return cast("io.BufferedReader", storage.at(file.uri).open("rb"))
 
 
 def create_file(uri: str) -> io.BufferedWriter:
-    """Opens a file to be written as a standard binary stream."""
+    """Opens a file of an artifact, where TFX keeps them, to be written as a standard binary stream."""
     return io.BufferedWriter(_GFileWriter(uri), buffer_size=_BUFFER_BYTES)
 
 
@@ -126,39 +121,8 @@ class _GFileWriter(io.RawIOBase):
         super().close()
 
 
-class _GFileReader(io.RawIOBase):
-    """A TFX file handle as a raw Python stream; the handle alone lacks `closed` and `readinto`."""
-
-    def __init__(self, handle: Any) -> None:
-        super().__init__()
-        self._handle = handle
-        self._size = cast("int", self._handle.size())
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        data = cast("bytes", self._handle.read(len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._handle.tell(), io.SEEK_END: self._size}[whence]
-        self._handle.seek(start + offset)
-        return start + offset
-
-    def tell(self) -> int:
-        return self._handle.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._handle.close()
-        super().close()
-
-
-def _entries(folder: str) -> list[str]:
-    # Object stores list folders with a trailing slash.
-    return sorted(entry.rstrip("/") for entry in cast("list[str]", fileio.listdir(folder)))
+def _entries(folder: str) -> list[Path]:
+    try:
+        return storage.entries(storage.at(folder))
+    except OSError as error:
+        raise SpanError(f"The folder of spans {folder} cannot be read: {storage.why(error)}.") from error

@@ -79,8 +79,8 @@ def _require_checkout(settings: Settings) -> None:
 
 
 def _write(path: Path | None, text: str) -> None:
-    from pipeline import whole_file
+    import storage
 
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole_file.write(path, text)
+        storage.write(path, text)

@@ -56,16 +56,16 @@ def lineage(
 
 
 def _write_dot(traced: Lineage, destination: str) -> None:
+    import storage
     from ledger.dot import written
     from ledger.opening import LedgerError
-    from pipeline import whole_file
 
     text = written(traced)
     if destination == "-":
         typer.echo(text, nl=False)
         return
     try:
-        whole_file.write(Path(destination), text)
+        storage.write(Path(destination), text)
     except OSError as error:
         raise LedgerError(f"The graph cannot be written to {destination} ({error.strerror}).") from None
 

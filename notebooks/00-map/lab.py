@@ -113,6 +113,7 @@ LAYERS = [
     {"pipeline"},
     {"components", "models", "ledger"},
     {"data"},
+    {"storage"},
     {"errors"},
 ]
 

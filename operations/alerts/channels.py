@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import storage
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.outbox import Channel, DeliveryError
@@ -23,7 +24,7 @@ _MARK = {"info": ":information_source:", "warning": ":warning:", "critical": ":r
 
 
 class Log:
-    """One JSON document per line, appended to a file, which is made if need be."""
+    """One JSON document per line, appended to a file, which is made if need be; in a bucket, a file for each."""
 
     name = "log"
 
@@ -35,11 +36,14 @@ class Log:
         """Appends a line."""
         line = json.dumps({"id": alert_id, **alert.model_dump(mode="json"), "repeated": repeated}, ensure_ascii=False)
         try:
+            if storage.is_bucket(self._file):
+                storage.write(self._file / f"{alert.when:%Y%m%dT%H%M%SZ}-{alert_id}.json", line + "\n")
+                return
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, self._file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise DeliveryError(f"{self._file} cannot be written to: {error.strerror}") from error
+            raise DeliveryError(f"{self._file} cannot be written to: {storage.why(error)}") from error
 
 
 class Webhook:

@@ -8,29 +8,33 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import storage
 from operations.alerts.alert import Alert
 from operations.alerts.channels import channels
-from operations.alerts.outbox import Channel, Outbox
+from operations.alerts.outbox import Channel, Outbox, Server
 from operations.alerts.settings import Settings
+from pipeline import store
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
 
 
-def outbox_file(settings: Settings) -> Path:
-    """Where a workspace keeps its alerts."""
+def outbox_place(settings: Settings) -> Path | Server:
+    """Where a workspace keeps its alerts: one in a bucket beside its metadata."""
+    if storage.is_bucket(settings.workspace):
+        return Server(store.connection(settings).mysql, settings.workspace)
     return Path(settings.workspace) / "alerts" / "outbox.sqlite"
 
 
-def log_file(settings: Settings) -> Path:
-    """The structured log of a workspace's alerts."""
-    return Path(settings.workspace) / "alerts" / "alerts.jsonl"
+def log_place(settings: Settings) -> Path:
+    """The structured log of a workspace's alerts: a file; in a bucket a folder, as nothing is appended there."""
+    return storage.at(settings.workspace) / "alerts" / "alerts.jsonl"
 
 
 def open_outbox(settings: Settings) -> tuple[Outbox, dict[str, Channel]]:
     """The outbox of a workspace and the channels that its settings name; a FlightdeckError if one cannot be used."""
-    by_name = channels(settings.alerts, log_file(settings), os.environ)
-    return Outbox(outbox_file(settings), tuple(by_name), settings.alerts.quiet_seconds), by_name
+    by_name = channels(settings.alerts, log_place(settings), os.environ)
+    return Outbox(outbox_place(settings), tuple(by_name), settings.alerts.quiet_seconds), by_name
 
 
 class Dispatcher:

@@ -1,4 +1,7 @@
-"""Alerts that wait for delivery, in a SQLite file, so that they outlive the process that raised them.
+"""Alerts that wait for delivery, in a database, so that they outlive the process that raised them.
+
+It is a SQLite file; for a workspace in a bucket, tables of a MySQL or MariaDB server. Either way one process at a time
+changes it, and it is changed wholly or not at all.
 
 Delivery is at least once. An alert is marked as delivered after its channel took it; a process that is killed between
 the two delivers it again, under the same id.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import random
 import secrets
 import sqlite3
@@ -16,22 +20,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import sqlalchemy as sa
+from ml_metadata.proto import metadata_store_pb2
+
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alert (
-    id TEXT PRIMARY KEY, key TEXT NOT NULL, raised REAL NOT NULL, body TEXT NOT NULL,
-    repeated INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS alert_by_key ON alert (key, raised);
-CREATE TABLE IF NOT EXISTS delivery (
-    alert TEXT NOT NULL REFERENCES alert (id), channel TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    due REAL NOT NULL, delivered REAL, error TEXT, PRIMARY KEY (alert, channel)
-);
-CREATE INDEX IF NOT EXISTS delivery_by_due ON delivery (delivered, due);
-"""
-_DELIVERIES = "SELECT channel, attempts, delivered, due, error FROM delivery WHERE alert = ? ORDER BY channel"
 _FIRST_BACKOFF_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 900.0
 # How long a process that empties the outbox keeps others from sending the same alert.
@@ -96,46 +90,66 @@ class Kept:
         return all(delivery.delivered is not None for delivery in self.deliveries)
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A database of a MySQL or MariaDB server, where each workspace has tables of its own."""
+
+    login: metadata_store_pb2.MySQLDatabaseConfig
+    workspace: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tables begin with."""
+        return f"flightdeck_{hashlib.sha256(self.workspace.encode()).hexdigest()[:12]}_"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"of {self.workspace} in {self.login.host}:{self.login.port}/{self.login.database}"
+
+
 class Outbox:
-    """Keeps alerts until every channel has taken them. Processes and threads may share one file.
+    """Keeps alerts until every channel has taken them. Processes and threads may share one place.
 
     New alerts go to the channels of these names; one of a key that was raised within `quiet_seconds` is only counted.
-    The clock gives seconds since the epoch. An OutboxError if the file, of SQLite, cannot be used.
+    The clock gives seconds since the epoch. An OutboxError if the place, a file or a server, cannot be used.
     """
 
     def __init__(
-        self, file: Path, channels: Sequence[str], quiet_seconds: float, clock: Callable[[], float] = time.time
+        self,
+        place: Path | Server,
+        channels: Sequence[str],
+        quiet_seconds: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._file, self._channels, self._quiet, self._clock = file, tuple(channels), quiet_seconds, clock
+        self._channels, self._quiet, self._clock = tuple(channels), quiet_seconds, clock
+        self._tables = _Tables(place)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with self._open() as database:
-                database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise OutboxError(f"The outbox of alerts {file} cannot be used: {error}") from None
+            if isinstance(place, Path):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            self._tables.create()
+        except (OSError, sa.exc.SQLAlchemyError) as error:
+            raise OutboxError(f"The outbox of alerts {place} cannot be used: {_said(error)}") from None
 
     def put(self, alert: Alert) -> str | None:
         """Keeps an alert on disk and returns its id; None if one of its key is so recent that it is only counted."""
-        now = self._clock()
-        with self._open() as database:
-            # Or two processes could both find that there is none yet.
-            database.execute("BEGIN IMMEDIATE")
+        now, alerts = self._clock(), self._tables.alert.c
+        with self._tables.changed() as database:
             recent = database.execute(
-                "SELECT id FROM alert WHERE key = ? AND raised > ? ORDER BY raised DESC LIMIT 1",
-                (alert.key, now - self._quiet),
-            ).fetchone()
-            if recent:
-                database.execute("UPDATE alert SET repeated = repeated + 1 WHERE id = ?", recent)
+                sa.select(alerts.id)
+                .where(alerts.key == alert.key, alerts.raised > now - self._quiet)
+                .order_by(alerts.raised.desc())
+                .limit(1)
+            ).scalar()
+            if recent is not None:
+                more = {alerts.repeated: alerts.repeated + 1}
+                database.execute(sa.update(self._tables.alert).where(alerts.id == recent).values(more))
                 return None
             alert_id = secrets.token_hex(8)
-            database.execute(
-                "INSERT INTO alert (id, key, raised, body) VALUES (?, ?, ?, ?)",
-                (alert_id, alert.key, now, alert.model_dump_json()),
-            )
-            database.executemany(
-                "INSERT INTO delivery (alert, channel, due) VALUES (?, ?, ?)",
-                [(alert_id, channel, now) for channel in self._channels],
-            )
+            row = {"id": alert_id, "key": alert.key, "raised": now, "body": alert.model_dump_json(), "repeated": 0}
+            database.execute(sa.insert(self._tables.alert), row)
+            waiting = [{"alert": alert_id, "channel": channel, "attempts": 0, "due": now} for channel in self._channels]
+            if waiting:
+                database.execute(sa.insert(self._tables.delivery), waiting)
         return alert_id
 
     def deliver(self, channels: Mapping[str, Channel]) -> tuple[int, int]:
@@ -150,86 +164,163 @@ class Outbox:
                 channels[name].send(alert_id, Alert.model_validate_json(body), repeated)
             except DeliveryError as error:
                 refused += 1
-                self._settle(alert_id, name, "due = ?, error = ?", (self._clock() + backoff(attempts), str(error)))
+                self._settle(alert_id, name, due=self._clock() + backoff(attempts), error=str(error))
             else:
                 taken += 1
-                self._settle(alert_id, name, "delivered = ?, error = NULL", (self._clock(),))
+                self._settle(alert_id, name, delivered=self._clock(), error=None)
         return taken, refused
 
     def _claim(self, channels: tuple[str, ...]) -> tuple[str, str, str, int, int] | None:
         """The next delivery that is due; others leave it alone until its lease is over."""
-        now = self._clock()
-        marks = ", ".join("?" * len(channels))
-        with self._open() as database:
-            database.execute("BEGIN IMMEDIATE")
+        now, alert, delivery = self._clock(), self._tables.alert.c, self._tables.delivery.c
+        with self._tables.changed() as database:
             claimed = database.execute(
-                "SELECT alert.id, channel, body, repeated, attempts FROM delivery JOIN alert ON alert.id = alert "
-                f"WHERE delivered IS NULL AND due <= ? AND channel IN ({marks}) ORDER BY raised, channel LIMIT 1",
-                (now, *channels),
-            ).fetchone()
-            if claimed:
-                database.execute(
-                    "UPDATE delivery SET due = ?, attempts = attempts + 1 WHERE alert = ? AND channel = ?",
-                    (now + _LEASE_SECONDS, claimed[0], claimed[1]),
-                )
-        return claimed
-
-    def _settle(self, alert_id: str, channel: str, change: str, values: tuple[object, ...]) -> None:
-        with self._open() as database:
+                sa.select(alert.id, delivery.channel, alert.body, alert.repeated, delivery.attempts)
+                .join_from(self._tables.delivery, self._tables.alert, alert.id == delivery.alert)
+                .where(delivery.delivered.is_(None), delivery.due <= now, delivery.channel.in_(channels))
+                .order_by(alert.raised, delivery.channel)
+                .limit(1)
+            ).first()
+            if claimed is None:
+                return None
             database.execute(
-                f"UPDATE delivery SET {change} WHERE alert = ? AND channel = ?", (*values, alert_id, channel)
+                self._one(claimed[0], claimed[1]).values(due=now + _LEASE_SECONDS, attempts=delivery.attempts + 1)
             )
+        return tuple(claimed)
+
+    def _settle(self, alert_id: str, channel: str, **values: object) -> None:
+        with self._tables.changed() as database:
+            database.execute(self._one(alert_id, channel).values(**values))
+
+    def _one(self, alert_id: str, channel: str) -> sa.Update:
+        delivery = self._tables.delivery
+        return sa.update(delivery).where(delivery.c.alert == alert_id, delivery.c.channel == channel)
 
     def kept(self, limit: int = 100, pending_only: bool = False) -> list[Kept]:
         """The newest alerts, newest first; all, or only those that a channel has not taken yet."""
-        pending = "WHERE id IN (SELECT alert FROM delivery WHERE delivered IS NULL)" if pending_only else ""
-        with self._open() as database:
-            alerts = database.execute(
-                f"SELECT id, body, repeated FROM alert {pending} ORDER BY raised DESC LIMIT ?", (limit,)
-            ).fetchall()
+        alert, delivery = self._tables.alert.c, self._tables.delivery.c
+        chosen = sa.select(alert.id, alert.body, alert.repeated).order_by(alert.raised.desc()).limit(limit)
+        if pending_only:
+            chosen = chosen.where(alert.id.in_(sa.select(delivery.alert).where(delivery.delivered.is_(None))))
+        facts = sa.select(
+            delivery.channel, delivery.attempts, delivery.delivered, delivery.due, delivery.error
+        ).order_by(delivery.channel)
+        with self._tables.changed() as database:
             return [
                 Kept(
                     alert_id,
                     Alert.model_validate_json(body),
                     repeated,
-                    tuple(Delivery(*row) for row in database.execute(_DELIVERIES, (alert_id,))),
+                    tuple(Delivery(*row) for row in database.execute(facts.where(delivery.alert == alert_id))),
                 )
-                for alert_id, body, repeated in alerts
+                for alert_id, body, repeated in database.execute(chosen).all()
             ]
 
+
+class _Tables:
+    """The two tables of an outbox, and connections to them of one call alone, so that any thread may call."""
+
+    def __init__(self, place: Path | Server) -> None:
+        prefix = place.prefix if isinstance(place, Server) else ""
+        metadata = sa.MetaData()
+        name = sa.String(200)  # as long as MySQL takes into an index, and as a key may be
+        self.alert = sa.Table(
+            f"{prefix}alert",
+            metadata,
+            sa.Column("id", sa.String(16), primary_key=True),
+            sa.Column("key", name, nullable=False),
+            sa.Column("raised", sa.Double, nullable=False),
+            sa.Column("body", sa.Text(2**24 - 1), nullable=False),
+            sa.Column("repeated", sa.Integer, nullable=False),
+            sa.Index(f"{prefix}alert_by_key", "key", "raised"),
+        )
+        self.delivery = sa.Table(
+            f"{prefix}delivery",
+            metadata,
+            sa.Column("alert", sa.ForeignKey(self.alert.c.id), primary_key=True),
+            sa.Column("channel", name, primary_key=True),
+            sa.Column("attempts", sa.Integer, nullable=False),
+            sa.Column("due", sa.Double, nullable=False),
+            sa.Column("delivered", sa.Double),
+            sa.Column("error", sa.Text),
+            sa.Index(f"{prefix}delivery_by_due", "delivered", "due"),
+        )
+        self._metadata = metadata
+        self._engine = _engine(place)
+
+    def create(self) -> None:
+        """Makes the tables, if there are none."""
+        with self.changed() as database:
+            self._metadata.create_all(database)
+
+    @property
+    def exist(self) -> bool:
+        """Whether there are any; raises SQLAlchemyError if nobody can say."""
+        return sa.inspect(self._engine).has_table(self.delivery.name)
+
     @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this call alone, so that any thread may call; commits at the end, or undoes.
-
-        It waits up to 30 seconds for another writer, and begins a transaction only when told to.
-        """
-        database = sqlite3.connect(self._file, timeout=30, isolation_level=None)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            # A journal alone may lose the last transactions when the machine loses power.
-            database.execute("PRAGMA synchronous = FULL")
-            with database:
-                yield database
-        finally:
-            database.close()
+    def changed(self) -> Iterator[sa.Connection]:
+        """A transaction, which commits at the end, or undoes; it waits up to 30 seconds for the one of another."""
+        with self._engine.begin() as database:
+            yield database
 
 
-def pending(file: Path) -> int:
-    """How many alerts of an outbox a channel has not taken yet; asking makes no file.
+def _engine(place: Path | Server) -> sa.Engine:
+    if isinstance(place, Server):
+        login = place.login
+        address = sa.URL.create(
+            "mysql+pymysql", login.user, login.password, login.host, login.port, login.database, {"charset": "utf8mb4"}
+        )
+        engine = sa.create_engine(address, poolclass=sa.NullPool, connect_args={"connect_timeout": 10})
+
+        @sa.event.listens_for(engine, "begin")
+        def _alone(connection: sa.Connection) -> None:
+            # Or two processes could both find that there is none yet. It goes with the connection.
+            connection.exec_driver_sql("SELECT GET_LOCK(%s, 30)", (f"{place.prefix}outbox",))
+
+        return engine
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(place)), poolclass=sa.NullPool, connect_args={"timeout": 30}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _careful(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # it begins a transaction when told to
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A journal alone may lose the last transactions when the machine loses power.
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _immediately(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def pending(place: Path | Server) -> int:
+    """How many alerts of an outbox a channel has not taken yet; asking makes no file and no table.
 
     Raises:
         OutboxError: it cannot be read.
     """
-    if not file.is_file():
+    if isinstance(place, Path) and not place.is_file():
         return 0
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-        ) as database:
-            (count,) = database.execute("SELECT COUNT(DISTINCT alert) FROM delivery WHERE delivered IS NULL").fetchone()
-            return count
-    except sqlite3.Error as error:
-        raise OutboxError(f"The outbox of alerts {file} cannot be used: {error}") from None
+        tables = _Tables(place)
+        if not tables.exist:
+            return 0
+        delivery = tables.delivery.c
+        with tables.changed() as database:
+            waiting = sa.select(sa.func.count(delivery.alert.distinct())).where(delivery.delivered.is_(None))
+            return database.execute(waiting).scalar_one()
+    except sa.exc.SQLAlchemyError as error:
+        raise OutboxError(f"The outbox of alerts {place} cannot be used: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """What the database said, in one line."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause.args[-1] if cause.args else cause).splitlines()[0]
 
 
 def backoff(attempts: int) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import storage
 from components.span_example_gen.window import Window, split_spans
 from data import schema_diff, spans
 from data.contract import Contract, ContractError
@@ -62,12 +63,13 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     from components.data_gate import findings
     from components.data_gate.report import Report
 
-    folder = Path(settings.spans)
+    folder = storage.at(settings.spans)
     contract = Contract.load(settings.use_case.contract)
     curated = settings.use_case.schema_file
     schema = schema_diff.curated(curated, contract)
     window = Window.parse(settings.data.window)
-    available = sorted(int(span.name.partition("-")[2]) for span in folder.glob("span-[0-9]*"))
+    numbers = (entry.name.removeprefix("span-") for entry in storage.entries(folder))
+    available = sorted(int(number) for number in numbers if number.isdigit())
     chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
     violations: list[str] = []
     examined, anomalies = {}, []

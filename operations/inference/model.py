@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import storage
 from operations.inference import contract as contracts
 from operations.inference import example_row
 from operations.inference.columns import Column, Columns, Inputs, objects
@@ -180,7 +181,7 @@ class LoadedModel:
 
 
 def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
-    """Loads a SavedModel.
+    """Loads a SavedModel; one in a bucket from a copy that lasts as long as that takes.
 
     Args:
         folder: of the SavedModel.
@@ -192,6 +193,18 @@ def load(folder: Path, version: int, threads: int | None = None) -> LoadedModel:
         LoadError: it is no SavedModel, is damaged, or has no signature for named columns; or its contract is damaged,
             or is not that of this model.
     """
+    tensorflow()  # before anything is fetched
+    here = folder
+    try:
+        with storage.on_disk(folder) as here:
+            return _load(here, version, threads)
+    except LoadError as error:
+        raise LoadError(str(error).replace(str(here), str(folder))) from error
+    except OSError as error:  # of a bucket
+        raise LoadError(f"{folder} cannot be read: {storage.why(error)}") from error
+
+
+def _load(folder: Path, version: int, threads: int | None) -> LoadedModel:
     tf = tensorflow()
     if not (folder / "saved_model.pb").is_file():
         raise LoadError(f"{folder} holds no saved_model.pb.")

@@ -4,8 +4,9 @@ Writing never holds up a request: it hands its arrays over and goes on. What the
 and counted.
 
 The files lie in one folder per day (UTC), ``YYYY-MM-DD/TIME-HOST-PID-NUMBER.parquet``, each within one hour, and appear
-under their names only when they are complete. All writers use the columns of `payload_table.schema`. Who brings rows of
-another time (a stream, or a replay) names a file of its own with `write`.
+under their names only when they are complete; until then, one for a bucket is a file of this machine. All writers use
+the columns of `payload_table.schema`. Who brings rows of another time (a stream, or a replay) names a file of its own
+with `write`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import storage
 from operations.inference.payload_table import TIME, Payload, as_table, hour_of, joined, kind
 
 if TYPE_CHECKING:
@@ -130,6 +132,7 @@ class _Files:
         self._settings = settings
         self._writer: Any = None
         self._temporary = self._final = Path()
+        self._whole: list[tuple[Path, Path]] = []
         self._schema: Any = None
         self._hour: datetime.datetime | None = None
         self._opened = 0.0
@@ -143,18 +146,19 @@ class _Files:
 
     def close_if_old(self) -> None:
         """Closes the file when it has been open for long, or its hour is over."""
-        if self._writer is not None and (
-            time.monotonic() - self._opened >= self._settings.rotate_seconds or hour_of(time.time()) != self._hour
-        ):
+        old = time.monotonic() - self._opened >= self._settings.rotate_seconds or hour_of(time.time()) != self._hour
+        if self._whole or (self._writer is not None and old):
             self.close()
 
     def close(self) -> None:
-        """Completes the file and gives it its name."""
-        if self._writer is None:
-            return
-        writer, self._writer = self._writer, None
-        writer.close()
-        os.replace(self._temporary, self._final)
+        """Completes the file and brings it to its place; what a bucket does not take, the next call brings again."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+            self._whole.append((self._temporary, self._final))
+        while self._whole:
+            storage.publish(*self._whole[0])
+            del self._whole[0]
 
     def abandon(self) -> None:
         """Gives the open file up after an error; what it holds is lost."""
@@ -185,15 +189,15 @@ class _Files:
         self._number += 1
         name = f"{now:%Y%m%dT%H%M%SZ}-{socket.gethostname()}-{os.getpid()}-{self._number:04d}.parquet"
         day = self._folder / f"{hour:%Y-%m-%d}"
-        day.mkdir(parents=True, exist_ok=True)
-        self._final, self._temporary = day / name, day / f".{name}.part"
+        storage.make_folder(day)
+        self._final, self._temporary = day / name, storage.staging(day / name)
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
         self._schema, self._hour, self._opened, self._rows = schema, hour, time.monotonic(), 0
         return self._writer
 
     def remove_stale(self) -> None:
         """Removes what processes left that were killed; without its end a Parquet file cannot be read."""
-        for file in self._folder.glob("*/.*.parquet.part"):
+        for file in () if storage.is_bucket(self._folder) else self._folder.glob("*/.*.parquet*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - file.stat().st_mtime > _STALE_SECONDS:
                     file.unlink()
@@ -209,13 +213,11 @@ def write(folder: Path, table: pa.Table, name: str) -> Path:
     import pyarrow.parquet as pq
 
     target = folder / f"{pc.min(table[TIME]).as_py():%Y-%m-%d}" / f"{name}.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{name}.{os.getpid()}.parquet.part")
+    storage.make_folder(target.parent)
+    temporary = storage.staging(target)
     try:
         pq.write_table(table, temporary, compression="zstd")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        storage.publish(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return target

@@ -30,6 +30,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
+import storage
 from errors import FlightdeckError
 from operations.inference import contract as contracts
 from operations.inference import model as models
@@ -41,7 +42,6 @@ from operations.inference.model import LoadedModel
 from operations.inference.payload_table import Payload
 from operations.inference.settings import Validation
 from operations.registry import Version
-from pipeline import whole_file
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
 ID = payload_table.ID
@@ -134,7 +134,7 @@ class SavedModelHandler(ModelHandler[Row, PredictionResult, LoadedModel]):
 
     def load_model(self) -> LoadedModel:
         """Loads the model on the worker."""
-        model = models.load(Path(self._folder), self._version)
+        model = models.load(storage.at(self._folder), self._version)
         # Beam lets go of it only when the interpreter ends, which is too late for TensorFlow.
         atexit.register(model.close)
         return model
@@ -169,7 +169,7 @@ class Check(beam.DoFn):
     def setup(self) -> None:
         """Reads the contract of the version."""
         if self._job.validation != "off":
-            self._contract = contracts.read(Path(self._job.model), self._job.types)
+            self._contract = contracts.read(storage.at(self._job.model), self._job.types)
         if self._contract is not None:
             self._required = frozenset()
 
@@ -239,8 +239,8 @@ def _write_dead_letters(group: tuple[int, Iterable[str]], folder: str) -> Iterat
     letters = sorted(group[1])
     text = "".join(letter + "\n" for letter in letters)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    whole_file.write(Path(folder) / f"dead-{digest}.jsonl", text)
+    storage.make_folder(storage.at(folder))
+    storage.write(storage.at(folder) / f"dead-{digest}.jsonl", text)
     yield len(letters)
 
 
@@ -262,7 +262,7 @@ def _log(job: Job, rows: Sequence[Row], outputs: Mapping[str, np.ndarray], windo
     table = payload_table.as_table(payload, job.exclude)
     content = [(row.prediction_id, sorted(row.values.items())) for row in rows]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-    payload_log.write(Path(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
+    payload_log.write(storage.at(job.log), table, f"stream-v{job.version}-{'refused-' if refused else ''}{digest}")
 
 
 class Predict(beam.PTransform):
@@ -399,7 +399,7 @@ class Directory:
         tally = Tally(len(names), **{counter.key.metric.name: int(counter.result or 0) for counter in counters})
         self._done |= states
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        whole_file.write(self._memory, json.dumps(self._done))
+        storage.write(self._memory, json.dumps(self._done))
         for name, number in vars(tally).items():
             setattr(self.tally, name, getattr(self.tally, name) + number)
         return tally

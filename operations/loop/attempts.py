@@ -10,11 +10,11 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import ml_metadata
 from pydantic import BaseModel
 
+import storage
 from ledger.executions import Executions
 from operations.loop.settings import Continuous, Settings
 from operations.loop.triggers import PastRun, Trigger
@@ -69,7 +69,7 @@ class Attempts:
 
     def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
         self._documents = Executions(store, settings.use_case.name)
-        self._workspace = str(Path(settings.workspace).resolve())
+        self._workspace = str(storage.at(settings.workspace).resolve())
         self._known: dict[str, Attempt] | None = None
 
     def all(self) -> list[Attempt]:

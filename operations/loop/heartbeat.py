@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+import storage
 from errors import FlightdeckError
-from pipeline import whole_file
 
 _FILE = "last-round.json"
 
@@ -22,7 +22,7 @@ class Heartbeat(BaseModel, frozen=True):
 
 def write(folder: Path, heartbeat: Heartbeat) -> None:
     """Replaces what is known of the last round, in the folder of the loop."""
-    whole_file.write(folder / _FILE, heartbeat.model_dump_json())
+    storage.write(folder / _FILE, heartbeat.model_dump_json())
 
 
 def read(folder: Path) -> Heartbeat | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import storage
 from errors import FlightdeckError
 from operations.loop import heartbeat
 from operations.loop.round import Event, Rounds
@@ -18,17 +20,15 @@ from pipeline import workspace
 from pipeline.project import CHECKOUT, packages
 from pipeline.settings import SettingsError
 
-_PACKAGES = ("components", "data", "flightdeck", "ledger", "models", "operations", "pipeline", "teaching")
+_PACKAGES = (
+    *("components", "data", "errors", "flightdeck", "ledger", "models"),
+    *("operations", "pipeline", "storage", "teaching"),
+)
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the loop keeps its things; a FlightdeckError if that cannot be on this machine."""
-    if "://" in settings.workspace:
-        raise FlightdeckError(
-            f"The loop keeps its lock in a folder, and the workspace {settings.workspace} is not one; mount it, and "
-            "name the mount with --set workspace=FOLDER."
-        )
-    return Path(settings.workspace) / "continuous"
+    """Where the loop keeps its things."""
+    return storage.at(settings.workspace) / "continuous"
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def alone(settings: Settings) -> Iterator[Path]:
     """Makes sure that no other loop works on the workspace. The lock goes with the process.
 
     Yields:
-        The folder of the loop.
+        The folder of the loop on this machine.
 
     Raises:
         FlightdeckError: another one does, or the folder cannot be written to.
@@ -44,17 +44,24 @@ def alone(settings: Settings) -> Iterator[Path]:
     folder = folder_of(settings)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(workspace.locked(folder / "lock"))
+            if storage.is_bucket(folder):
+                stack.enter_context(workspace.lock_of_folder(settings, folder))
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flightdeck-loop-")))
+            else:
+                stack.enter_context(workspace.locked(folder / "lock"))
         except workspace.HeldError as other:
             raise FlightdeckError(f"The workspace {settings.workspace} is watched already, by {other}.") from None
         except OSError as error:
-            raise FlightdeckError(f"The folder {folder} cannot be written to: {error.strerror}.") from None
+            raise FlightdeckError(f"The folder {folder} cannot be written to: {storage.why(error)}.") from None
         yield folder
 
 
 def watcher(settings: Settings) -> str | None:
     """Who watches the workspace now; None if nobody does."""
-    return workspace.holder_of(folder_of(settings) / "lock")
+    folder = folder_of(settings)
+    if storage.is_bucket(folder):
+        return workspace.holder_of_folder(settings, folder)
+    return workspace.holder_of(folder / "lock")
 
 
 class Loop:

@@ -11,11 +11,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import ml_metadata
 
+import storage
 from errors import FlightdeckError
 from ledger.executions import Executions
 from operations.alerts.alert import Alert
@@ -198,7 +198,7 @@ class Rounds:
         from operations.monitoring.served import period_of, require_log
 
         require_log(settings, now)
-        log, length = Path(settings.payloads), settings.monitoring.window
+        log, length = storage.at(settings.payloads), settings.monitoring.window
         # Until then the last file of a window may not have been written.
         until = now - timedelta(seconds=settings.serving.payloads.rotate_seconds)
         if not log.is_dir() or not self._changed("monitor", period_of(until, length), spans):
@@ -224,7 +224,7 @@ class Rounds:
         if settings.canary.mode == "off":
             return
         canary = self._find_canary(settings)
-        if canary is None or not self._changed("canary", canary.number, _state_of(Path(settings.payloads)), spans):
+        if canary is None or not self._changed("canary", canary.number, _state_of(settings.payloads), spans):
             return
         from operations.loop.canary.act import is_proposal, look
 
@@ -280,16 +280,12 @@ def _facts(result: Result) -> dict[str, Any]:
     return {"run_id": result.run_id, "outcome": result.outcome, "version": result.version}
 
 
-def _state_of(folder: Path) -> tuple[int, int]:
-    """How many files a folder has, and when the newest was written, in nanoseconds."""
-    times = []
-    for file in folder.rglob("*") if folder.is_dir() else ():
-        with contextlib.suppress(FileNotFoundError):  # a service has renamed it meanwhile
-            times.append(file.stat().st_mtime_ns)
-    return len(times), max(times, default=0)
+def _state_of(folder: str) -> int:
+    """A number that becomes another when a file of a folder is written."""
+    return hash(tuple(storage.files_below(storage.at(folder)).items()))
 
 
 def _served(settings: Settings) -> set[str]:
-    with contextlib.suppress(RegistryError):  # nothing is pushed yet, or the versions are in a bucket
+    with contextlib.suppress(RegistryError):  # nothing is pushed yet
         return {str(Registry(settings).served().number)}
     return set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 import ml_metadata
 
+import storage
 from data.contract import files as contract_files
 from ledger.recorder import Recorder
 from ledger.run_facts import flattened
@@ -29,7 +29,7 @@ class Spans:
     """The spans that a run would ingest; a file is read again only when it was written to."""
 
     def __init__(self) -> None:
-        self._contents: dict[tuple[str, int, int], tuple[int, str]] = {}
+        self._contents: dict[tuple[str, str], tuple[int, str]] = {}
 
     def now(self, settings: Settings, moment: float) -> dict[int, str]:
         """The spans of the window and the fingerprints of their files, without those that may still be being written.
@@ -59,26 +59,26 @@ class Spans:
         """Bytes and SHA-256 of a file."""
         from components.span_example_gen.storage import open_file
 
-        state = None
-        with contextlib.suppress(OSError):  # not a file of this machine
-            status = os.stat(file.uri)
-            state = (file.uri, status.st_size, status.st_ctime_ns)
-        if state in self._contents:
-            return self._contents[state]
-        with open_file(file) as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            content = stream.tell(), digest
-        if state is not None:
-            self._contents[state] = content
-        return content
+        state = file.uri, _state_of(file.uri)
+        if state not in self._contents:
+            with open_file(file) as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                self._contents[state] = stream.tell(), digest
+        return self._contents[state]
 
 
 def _changed_at(place: str) -> float:
     """When something about a file or folder changed: its content, name or rights. Copying does not make it older."""
-    try:
-        return os.stat(place).st_ctime
-    except OSError:  # in a bucket, where a file appears whole
-        return 0.0
+    # In a bucket a file appears whole.
+    return 0.0 if storage.is_bucket(place) else os.stat(place).st_ctime
+
+
+def _state_of(place: str) -> str:
+    """What becomes another whenever a file is written, or anything about it changes."""
+    if storage.is_bucket(place):
+        return storage.state(storage.at(place)) or ""
+    status = os.stat(place)
+    return f"{status.st_size}:{status.st_ctime_ns}"
 
 
 def span_fingerprint(files: Iterable[tuple[str, int, str]]) -> str:

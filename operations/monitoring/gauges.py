@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import storage
 from operations import metrics
 from operations.monitoring.signals import Window
 
@@ -35,10 +36,10 @@ def write(windows: Iterable[Window], file: Path) -> None:
         windows: of any time.
         file: as in ``--collector.textfile.directory``; its name must end in ``.prom``.
     """
-    from prometheus_client import CollectorRegistry, write_to_textfile
+    from prometheus_client import CollectorRegistry, generate_latest
 
     snapshot, registry = metrics.Snapshot(), CollectorRegistry()
     put(windows, snapshot)
     registry.register(snapshot)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_to_textfile(str(file), registry)
+    storage.make_folder(file.parent)
+    storage.write(file, generate_latest(registry))

@@ -6,13 +6,13 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_metadata
 import numpy as np
 import pandas as pd
 
+import storage
 from data import schema_diff
 from operations import tasks
 from operations.inference import model
@@ -51,7 +51,7 @@ class Monitor:
 
     def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
         self._settings, self._reader = settings, reader
-        self._monitoring, self._payloads = settings.monitoring, Path(settings.payloads)
+        self._monitoring, self._payloads = settings.monitoring, storage.at(settings.payloads)
         contract = settings.contract()
         self._task, self._label = tasks.task_of(contract.target), contract.label
         self._schema = schema_diff.curated(settings.use_case.schema_file, contract)
@@ -134,7 +134,7 @@ class Monitor:
 
     @functools.cached_property
     def _arrived(self) -> pd.DataFrame | None:
-        return arrived(Path(self._settings.spans), self._settings.contract())
+        return arrived(storage.at(self._settings.spans), self._settings.contract())
 
     def _baseline(self, rows: Mapping[Period, int], faulty: Collection[str]) -> Baseline | None:
         """The last of the earlier windows that was large enough and not at fault."""

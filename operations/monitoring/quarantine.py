@@ -12,11 +12,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import storage
 from components.span_example_gen.window import QUARANTINE
 from errors import FlightdeckError
 from ledger.recorder import user
 from operations.monitoring.settings import Settings
-from pipeline import whole_file
 
 _SPAN = re.compile(r"span-([0-9]+)")
 
@@ -54,9 +54,11 @@ def quarantine(
     quarantined = Quarantined(span, reason.strip(), who, when)
     text = json.dumps(quarantined.as_json(), ensure_ascii=False, indent=2) + "\n"
     try:
-        whole_file.write(folder / QUARANTINE, text)
+        storage.replace(folder / QUARANTINE, text, None)
+    except storage.ChangedError:  # by somebody who was quicker
+        return _read(folder, span) or quarantined
     except OSError as error:
-        raise FlightdeckError(f"Span {span} cannot be marked in {folder}: {error.strerror}.") from None
+        raise FlightdeckError(f"Span {span} cannot be marked in {folder}: {storage.why(error)}.") from None
     return quarantined
 
 
@@ -69,12 +71,12 @@ def release(settings: Settings, span: int) -> Quarantined:
     try:
         (folder / QUARANTINE).unlink(missing_ok=True)
     except OSError as error:
-        raise FlightdeckError(f"Span {span} cannot be released in {folder}: {error.strerror}.") from None
+        raise FlightdeckError(f"Span {span} cannot be released in {folder}: {storage.why(error)}.") from None
     return known
 
 
 def listed(settings: Settings) -> list[Quarantined]:
-    """All spans in quarantine, by number; a FlightdeckError if the spans are not on a file system of this machine."""
+    """All spans in quarantine, by number; a FlightdeckError if the spans cannot be listed."""
     marked = (_read(folder, span) for span, folder in sorted(folders(settings).items()))
     return [quarantined for quarantined in marked if quarantined is not None]
 
@@ -83,7 +85,7 @@ def _read(folder: Path, span: int) -> Quarantined | None:
     """What the marker says. One made by hand may say anything, and counts."""
     marker = folder / QUARANTINE
     try:
-        text = marker.read_text(encoding="utf-8", errors="replace")
+        text = marker.read_bytes().decode("utf-8", errors="replace")
         written = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
     except OSError:
         return None
@@ -102,12 +104,9 @@ def _folder(settings: Settings, span: int) -> Path:
 
 
 def folders(settings: Settings) -> dict[int, Path]:
-    """The folder of each span, by number; a FlightdeckError if they are not on a file system of this machine."""
-    if "://" in settings.spans:
-        raise FlightdeckError(
-            f"Spans are marked in a local folder, and {settings.spans} is none: mount it, and name the mount with "
-            "--set data.spans=FOLDER."
-        )
-    base = Path(settings.spans)
-    entries = base.iterdir() if base.is_dir() else ()
+    """The folder of each span, by number; a FlightdeckError if they cannot be listed."""
+    try:
+        entries = storage.entries(storage.at(settings.spans))
+    except OSError as error:
+        raise FlightdeckError(f"The spans {settings.spans} cannot be listed: {storage.why(error)}.") from None
     return {int(match[1]): entry for entry in entries if (match := _SPAN.fullmatch(entry.name)) and entry.is_dir()}

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+import storage
 from operations.alerts.alert import Alert, alert_of
 from operations.monitoring.measure import Monitor
 from operations.monitoring.policy import LABELLED, Decision, Reason, decide, faulty
@@ -45,7 +45,7 @@ def monitor(
     measured: list[Window] = []
     decisions: list[Decision] = []
     with contextlib.closing(Monitor(settings, store)) as measuring:
-        for period in periods(Path(settings.payloads), settings.monitoring.window):
+        for period in periods(storage.at(settings.payloads), settings.monitoring.window):
             # A killed process may have left out a version; and the labels of some requests never arrive.
             if period.end > now or measuring.counted(period) == _counted(known, period):
                 continue

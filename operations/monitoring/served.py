@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import storage
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.payload_table import CALLER, FAULTS, ID, REFUSED, SECONDS, SHADOW, TIME, VERSION
@@ -70,13 +71,13 @@ def require_log(settings: Settings, now: datetime) -> None:
     """
     from operations.registry import Registry, RegistryError
 
-    folder, length = Path(settings.payloads), settings.monitoring.window
+    folder, length = storage.at(settings.payloads), settings.monitoring.window
     since = now
     for _ in range(_SILENT_WINDOWS):
         since = period_of(since, length).begin - timedelta(microseconds=1)
     if not settings.serving.payloads.enabled or _written(folder) >= since.timestamp():
         return
-    with contextlib.suppress(RegistryError):  # The versions are in a bucket.
+    with contextlib.suppress(RegistryError):  # The versions cannot be read.
         version = Registry(settings).current()
         if version is not None and version.pushed_at is not None and version.pushed_at < since:
             raise NoPayloadLogError(
@@ -88,6 +89,11 @@ def require_log(settings: Settings, now: datetime) -> None:
 
 def _written(folder: Path) -> float:
     """When a payload log was written to last, in seconds since the epoch; 0 for none."""
+    if storage.is_bucket(folder):
+        with contextlib.suppress(OSError):
+            days = [day for day in storage.entries(folder) if _DAY.fullmatch(day.name)]
+            # The names of files begin with the time.
+            return storage.entries(days[-1])[-1].stat().st_mtime if days else 0.0
     with contextlib.suppress(OSError), os.scandir(folder) as days:
         # A folder changes with each file that it gets.
         return max((day.stat().st_mtime for day in days if _DAY.fullmatch(day.name)), default=0.0)
@@ -210,15 +216,16 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         return None
     wanted = list(contract.ingested())
     parts = []
-    for file in sorted(folder.glob("*/*")):
+    for file in _files(folder):
         if file.suffix not in (".parquet", ".csv") or file.name.startswith((".", "_")):
             continue
         try:
-            rows = (
-                pd.read_parquet(file, columns=[*keys, *wanted])
-                if file.suffix == ".parquet"
-                else pd.read_csv(file, dtype=dict.fromkeys(keys, str))[[*keys, *wanted]]
-            )
+            with file.open("rb") as stream:
+                rows = (
+                    pd.read_parquet(stream, columns=[*keys, *wanted])
+                    if file.suffix == ".parquet"
+                    else pd.read_csv(stream, dtype=dict.fromkeys(keys, str))[[*keys, *wanted]]
+                )
         except (OSError, ValueError, KeyError) as error:
             raise FlightdeckError(f"The labels in {file} cannot be read: {error}") from None
         ids = rows[keys[0]].astype(str).str.cat(rows[keys[1:]].astype(str), sep="/")
@@ -241,15 +248,24 @@ def _open(folder: Path):
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-    files = [str(file) for file in sorted(folder.glob("*/*.parquet")) if not file.name.startswith(".")]
+    files = [file for file in _files(folder) if file.suffix == ".parquet" and not file.name.startswith(".")]
     if not files:
         return None
+    paths, system = storage.for_arrow(files)
     try:
         # Models may take different columns: all of them, null where a file has none.
-        schemas = [pq.read_schema(file).remove_metadata() for file in files]
-        return ds.dataset(files, format="parquet", schema=pa.unify_schemas(schemas))
+        schemas = [pq.read_schema(path, filesystem=system).remove_metadata() for path in paths]
+        return ds.dataset(paths, format="parquet", schema=pa.unify_schemas(schemas), filesystem=system)
     except (OSError, ValueError) as error:
         raise FlightdeckError(f"The payload log {folder} cannot be read: {error}") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files in the folders of a folder, by name; a FlightdeckError if they cannot be listed."""
+    try:
+        return [folder / name for name in storage.files_below(folder) if name.count("/") == 1]
+    except OSError as error:
+        raise FlightdeckError(f"{folder} cannot be read: {storage.why(error)}.") from None
 
 
 def _midnight(moment: datetime) -> datetime:

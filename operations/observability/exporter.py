@@ -17,7 +17,7 @@ from ledger.opening import open_readonly
 from ledger.run_record import Outcome, RunRecord
 from ledger.runs import Runs
 from operations import metrics
-from operations.alerts.dispatcher import outbox_file
+from operations.alerts.dispatcher import outbox_place
 from operations.alerts.outbox import pending
 from operations.loop import heartbeat
 from operations.loop.attempts import ENDED, Attempts
@@ -157,7 +157,7 @@ def _loop(settings: Settings, store: ml_metadata.MetadataStore, snapshot: Snapsh
 
 
 def _alerts(settings: Settings, snapshot: Snapshot) -> None:
-    snapshot.put(metrics.ALERTS_PENDING, pending(outbox_file(settings)))
+    snapshot.put(metrics.ALERTS_PENDING, pending(outbox_place(settings)))
 
 
 @contextlib.contextmanager

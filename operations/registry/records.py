@@ -15,6 +15,7 @@ from typing import Any
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+import storage
 from ledger.opening import open_writable
 from ledger.outputs import values
 from ledger.recorder import Recorder, RecordError, user
@@ -48,7 +49,7 @@ class Model:
     @property
     def saved_model(self) -> Path:
         """The folder of the SavedModel."""
-        return Path(self.uri) / "Format-Serving"
+        return storage.at(self.uri) / "Format-Serving"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Records:
             model = models.get(inputs.get(execution.id, 0))
             version = Version(
                 number=int(pushed[_VERSION]),
-                folder=Path(pushed.get(_DESTINATION, "")),
+                folder=storage.at(pushed.get(_DESTINATION, "")),
                 model_id=inputs.get(execution.id),
                 run_id=runs.get(execution.id) or (model.run_id if model else None),
                 blessed=model is not None and model.blessed,

@@ -8,8 +8,6 @@ is served.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,12 +16,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import storage
 from operations.registry.records import PROMOTE, ROLLBACK, Model, Push, Records
 from operations.registry.settings import Settings
 from operations.registry.version import MODEL_FILE, Change, RegistryError, Version, entries, is_about, present_in
-
-# Names that no server takes for a version, and that tell what was left behind by a process that was killed.
-_COPYING, _REMOVING = ".copying-", ".removing-"
+from pipeline import workspace
 
 
 class Registry:
@@ -33,16 +30,10 @@ class Registry:
         """Opens the registry; the folder need not exist yet.
 
         Raises:
-            RegistryError: the versions are not on a file system of this machine.
             LedgerError: the metadata store cannot be read.
         """
-        if "://" in settings.pushed:
-            raise RegistryError(
-                f"The registry works on folders of this machine, and {settings.pushed} is not one: mount it, "
-                "and name the mount with --set push.destination=FOLDER."
-            )
         self._settings = settings
-        self._folder = Path(settings.pushed)
+        self._folder, self._canaries = storage.at(settings.pushed), storage.at(settings.canaries)
         self._records = Records(settings)
 
     def versions(self) -> list[Version]:
@@ -62,14 +53,13 @@ class Registry:
     def _versions_in(self, folder: Path, pushes: Sequence[Push]) -> list[Version]:
         """The versions that a folder holds or held, newest first."""
         present, champion = present_in(folder), next(reversed(self._records.blessings()), None)
-        versions = {
-            number: Version(number, path, pushed_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone())
-            for number, path in present.items()
-        }
+        versions: dict[int, Version] = {}
         for push in pushes:
             number = push.version.number
             if is_about(push.version, folder, present) and (push.finished or number in present):
                 versions[number] = replace(push.version, folder=folder / str(number))
+        for number in present.keys() - versions.keys():
+            versions[number] = Version(number, present[number], pushed_at=_changed_at(present[number]))
         return [
             replace(version, present=number in present, champion=champion is not None and version.model_id == champion)
             for number, version in sorted(versions.items(), reverse=True)
@@ -121,7 +111,7 @@ class Registry:
 
     def canaries(self) -> list[Version]:
         """All versions that a run ever pushed as a canary, newest first."""
-        return self._versions_in(Path(self._settings.canaries), self._records.pushes())
+        return self._versions_in(self._canaries, self._records.pushes())
 
     def canary(self) -> Version | None:
         """The canary under test: the newest that no verdict has removed; None if there is none.
@@ -139,11 +129,10 @@ class Registry:
 
         Nothing happens if it has ended: whoever was killed may ask again.
         """
-        folder = Path(self._settings.canaries)
         with self._exclusively():
-            for canary, path in present_in(folder).items():
+            for canary, path in present_in(self._canaries).items():
                 if canary <= number:
-                    _remove(path)
+                    storage.remove_folder(path, first=MODEL_FILE)
 
     def rollback(self, to: int | None = None, reason: str = "") -> Change:
         """Pushes the model of an earlier version, by default of `previous`, as a new version.
@@ -228,62 +217,58 @@ class Registry:
         with self._exclusively():
             removed = self.prunable(keep)
             for version in removed:
-                _remove(version.folder)
+                storage.remove_folder(version.folder, first=MODEL_FILE)
         return removed
 
     def _push(
         self, change: str, source: Path, model_id: int | None, replaced: int | None, notes: dict[str, Any]
     ) -> Change:
         started = time.monotonic()
-        folders = (self._folder, Path(self._settings.canaries))
+        folders = (self._folder, self._canaries)
         taken = [int(entry.name) for folder in folders for entry in entries(folder) if entry.name.isdigit()]
         # As the Pusher numbers them, but never below one that is there: that would not be served.
         number = max(int(time.time()), max(taken, default=0) + 1)
         target = self._folder / str(number)
-        staged = self._folder / f"{_COPYING}{number}"
         execution_id = self._records.begin(change, model_id, number, target, notes)
         try:
-            shutil.copytree(source, staged)
-            _flush(staged)
-            staged.rename(target)
+            storage.copy_folder(source, target, last=MODEL_FILE)
         except OSError as error:
-            shutil.rmtree(staged, ignore_errors=True)
             self._records.finish(execution_id, succeeded=False)
-            raise RegistryError(f"{source} cannot be copied to {self._folder}: {error.strerror or error}.") from error
+            raise RegistryError(f"{source} cannot be copied to {self._folder}: {storage.why(error)}.") from error
         self._records.finish(execution_id, succeeded=True)
         return Change(self.version(number), replaced, time.monotonic() - started)
 
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[None]:
         """Holds the lock of the registry for one change. Runs do not take part: each pushes a new version."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # A lock on the folder itself leaves no file behind, and goes with the process.
-            handle = os.open(self._folder, os.O_RDONLY)
-        except OSError as error:
-            raise RegistryError(f"The registry {self._folder} cannot be used: {error.strerror}.") from error
-        try:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                stack.enter_context(workspace.lock_of_folder(self._settings, self._folder))
+            except workspace.HeldError:
                 raise RegistryError(
                     f"Another process is changing the registry {self._folder}; try again when it has finished."
                 ) from None
+            except OSError as error:
+                raise RegistryError(f"The registry {self._folder} cannot be used: {storage.why(error)}.") from error
             self._mend()
             yield
-        finally:
-            os.close(handle)
 
     def _mend(self) -> None:
         """Completes a change whose process was killed, and removes what it left."""
-        for push in self._records.pushes():
+        pushes, present = self._records.pushes(), present_in(self._folder)
+        for push in pushes:
             version = push.version
             if version.origin != "run" and not push.finished and is_about(version, self._folder, ()):
-                there = (self._folder / str(version.number)).is_dir()
-                self._records.finish(push.execution_id, succeeded=there)
-        for folder in (self._folder, Path(self._settings.canaries)):
+                self._records.finish(push.execution_id, succeeded=version.number in present)
+        # In a bucket, what is left has the name of a version and no model. So has one that a run is pushing just now;
+        # it is recorded when it is whole.
+        known = {str(push.version.number) for push in pushes}
+        for folder in (self._folder, self._canaries):
             for entry in entries(folder):
-                if entry.name.startswith((_COPYING, _REMOVING)):
+                if storage.is_bucket(entry):
+                    if entry.name in known and not (entry / MODEL_FILE).is_file():
+                        storage.remove_folder(entry)
+                elif entry.name.startswith((storage.COPYING, storage.REMOVING)):
                     shutil.rmtree(entry, ignore_errors=True)
 
     def source(self, version: Version) -> Path | None:
@@ -310,22 +295,15 @@ class Registry:
 
         The metrics are those of the run's evaluation by name, empty if it is not recorded.
         """
-        files = [path for path in version.folder.rglob("*") if path.is_file()] if version.present else []
+        files = storage.files_below(version.folder) if version.present else {}
         model = self._records.models().get(version.model_id or 0)
         return {
             "files": len(files) if version.present else None,
-            "bytes": sum(path.stat().st_size for path in files) if version.present else None,
+            "bytes": sum(size for size, _ in files.values()) if version.present else None,
             "model_uri": model.uri if model else None,
             "infra": model.infra if model else None,
             "metrics": self._records.metrics(version.run_id),
         }
-
-
-def _remove(version: Path) -> None:
-    # Under another name first: a server never sees a version with half of its files.
-    doomed = version.with_name(f"{_REMOVING}{version.name}")
-    version.rename(doomed)
-    shutil.rmtree(doomed)
 
 
 def _refusal(model: Model) -> str | None:
@@ -334,11 +312,7 @@ def _refusal(model: Model) -> str | None:
     return "was refused by InfraValidator: it cannot serve" if model.infra is False else None
 
 
-def _flush(folder: Path) -> None:
-    """Puts the files on the disk. After a power cut, the name of a version must not have less than all of them."""
-    for path in [folder, *folder.rglob("*")]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _changed_at(version: Path) -> datetime:
+    """When a version that nobody recorded was last changed; a bucket remembers no time of a folder."""
+    file = version / MODEL_FILE if storage.is_bucket(version) else version
+    return datetime.fromtimestamp(file.stat().st_mtime).astimezone()

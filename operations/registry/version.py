@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import storage
 from errors import FlightdeckError
 
 Origin = Literal["run", "rollback", "promote", "unknown"]
 MODEL_FILE = "saved_model.pb"
+Answer = TypeVar("Answer")
 
 
 class RegistryError(FlightdeckError):
@@ -72,25 +74,31 @@ class Change:
 
 def is_about(recorded: Version, folder: Path, present: Container[int]) -> bool:
     """Whether a record is about a folder of versions that holds these numbers: one store may serve several."""
-    then, here = (Path(os.path.abspath(path)) for path in (recorded.folder.parent, folder))
+    then, here = (
+        path if storage.is_bucket(path) else Path(os.path.abspath(path)) for path in (recorded.folder.parent, folder)
+    )
     # A workspace that was moved, or is mounted elsewhere, still holds the versions that its records tell of.
-    moved = then.name == here.name and not then.is_dir()
-    return recorded.number in present or then == here or moved
+    return recorded.number in present or then == here or (then.name == here.name and not then.is_dir())
 
 
 def present_in(folder: Path) -> dict[int, Path]:
     """The versions in a folder that are complete, by number; raises RegistryError if it cannot be read."""
     # The Pusher copies the file of the model last.
-    return {
-        int(entry.name): entry for entry in entries(folder) if entry.name.isdigit() and (entry / MODEL_FILE).is_file()
-    }
+    if not storage.is_bucket(folder):
+        complete = [entry.name for entry in entries(folder) if (entry / MODEL_FILE).is_file()]
+    else:  # one question for all
+        names = (name.split("/") for name in _asked(folder, storage.files_below))
+        complete = [parts[0] for parts in names if parts[1:] == [MODEL_FILE]]
+    return {int(name): folder / name for name in complete if name.isdigit()}
 
 
 def entries(folder: Path) -> list[Path]:
     """Whatever lies in a folder of versions, nothing if there is none yet; raises RegistryError if unreadable."""
+    return _asked(folder, storage.entries)
+
+
+def _asked(folder: Path, question: Callable[[Path], Answer]) -> Answer:
     try:
-        return sorted(folder.iterdir())
-    except FileNotFoundError:
-        return []
+        return question(folder)
     except OSError as error:
-        raise RegistryError(f"The registry {folder} cannot be read: {error.strerror}.") from error
+        raise RegistryError(f"The registry {folder} cannot be read: {storage.why(error)}.") from error

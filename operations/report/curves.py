@@ -12,6 +12,8 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub import errors, pywrap_tensorflow
 from tensorboard.util import tensor_util
 
+import storage
+
 # Keras's callback for TensorBoard names a metric so, and writes a folder per kind of rows.
 _PREFIX = "epoch_"
 
@@ -40,10 +42,11 @@ def read(folder: Path) -> list[Curve]:
 
 def _records(file: Path) -> Iterator[bytes]:
     """The whole records of a file of events; one that a killed training left half-written ends it."""
-    reader = pywrap_tensorflow.PyRecordReader_New(str(file), 0, b"", None)
-    while True:
-        try:
-            reader.GetNext()
-        except (errors.OutOfRangeError, errors.DataLossError):
-            return
-        yield reader.record() or b""
+    with storage.on_disk(file) as here:
+        reader = pywrap_tensorflow.PyRecordReader_New(str(here), 0, b"", None)
+        while True:
+            try:
+                reader.GetNext()
+            except (errors.OutOfRangeError, errors.DataLossError):
+                return
+            yield reader.record() or b""

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+import storage
+from errors import FlightdeckError
 from ledger import scores
 from ledger.fairness import FAIRNESS
 from ledger.outputs import Output, executions_of_run, outputs
@@ -198,7 +200,8 @@ class EvidenceReader:
     ) -> tuple[statistics.Statistics | None, str | None]:
         """What the run's model was asked: by a server's log, or else by the newest batch prediction with it."""
         if self._payloads is not None and record.version is not None and self._payloads.is_dir():
-            files = sorted(file for file in self._payloads.rglob("*.parquet") if not file.name.startswith("."))
+            names = (name for name in storage.files_below(self._payloads) if name.endswith(".parquet"))
+            files = [file for name in names if not (file := self._payloads / name).name.startswith(".")]
             served = _attempt(
                 functools.partial(statistics.served, files, str(record.version), like), missing, "serving"
             )
@@ -244,7 +247,7 @@ class EvidenceReader:
 
     def _curves(self, produced: _Produced, missing: dict[str, str]) -> list[curves.Curve]:
         runs = [artifacts["model_run"].uri for artifacts in produced.values() if "model_run" in artifacts]
-        folder = _local(runs[0]) if runs else None
+        folder = _place(runs[0]) if runs else None
         read = _attempt(lambda: curves.read(folder), missing, "training") if folder else None
         if not read:
             missing.setdefault("training", _absent(produced, "log of the training", "Trainer"))
@@ -330,14 +333,18 @@ def _artifact(produced: _Produced, file: str) -> Path | None:
     """The folder of the artifact of a run that holds a file of this name, or one split's."""
     for keys in produced.values():
         for artifact in keys.values():
-            folder = _local(artifact.uri)
+            folder = _place(artifact.uri)
             if folder is not None and ((folder / file).is_file() or any(folder.glob(f"Split-*/{file}"))):
                 return folder
     return None
 
 
-def _local(uri: str) -> Path | None:
-    return None if "://" in uri or not uri else Path(uri)
+def _place(uri: str) -> Path | None:
+    """Where an artifact is, in a folder or a bucket; None if nobody here knows such places."""
+    try:
+        return storage.at(uri) if uri else None
+    except FlightdeckError:
+        return None
 
 
 def _absent(produced: _Produced, what: str, node: str) -> str:
@@ -346,8 +353,6 @@ def _absent(produced: _Produced, what: str, node: str) -> str:
     uris = [artifact.uri for artifact in produced[node].values()]
     if not uris:
         return f"{node} did not finish, and so left no {what}."
-    if any("://" in uri for uri in uris):
-        return f"Not on this machine: {node} left its {what} below {uris[0].rpartition('/')[0]}."
     return f"Gone: {node} made its {what}, but the files are no longer there."
 
 

@@ -13,7 +13,7 @@ import ml_metadata
 
 from ledger.executions import Executions
 from ledger.formats import count, iso, moment, number
-from operations.alerts.outbox import Kept, Outbox, OutboxError
+from operations.alerts.outbox import Kept, Outbox, OutboxError, Server
 from operations.loop.canary.act import CANARY
 from operations.loop.canary.judgement import Verdict
 from operations.monitoring.policy import Decision
@@ -56,12 +56,15 @@ class ServingHistory:
 
 
 def gather(
-    store: ml_metadata.MetadataStore, pipeline: str, versions: Sequence[Version] = (), outbox: Path | None = None
+    store: ml_metadata.MetadataStore,
+    pipeline: str,
+    versions: Sequence[Version] = (),
+    outbox: Path | Server | None = None,
 ) -> ServingHistory:
-    """Reads what is recorded of a pipeline; `outbox` is the file of the alerts, and is not made if it is not there."""
+    """Reads what is recorded of a pipeline; `outbox` is where the alerts are, and is not made if it is not there."""
     records = MonitoringRecords(store, pipeline)
     alerts = None
-    if outbox is not None and outbox.is_file():
+    if isinstance(outbox, Server) or (outbox is not None and outbox.is_file()):
         with contextlib.suppress(OutboxError):
             alerts = tuple(Outbox(outbox, (), 0).kept(_ALERTS))
     return ServingHistory(

@@ -19,6 +19,7 @@ import ml_metadata
 import vl_convert
 from markupsafe import Markup
 
+import storage
 from errors import FlightdeckError
 from ledger import formats
 from ledger.runs import Runs
@@ -71,7 +72,7 @@ def write(
     played: Sequence[Result] = (),
     progress: Callable[[int, int, str], None] = lambda done, of, run: None,
 ) -> Site:
-    """Writes the site, whole or not at all; an older one of the same place is replaced.
+    """Writes the site, whole or not at all; an older one of the same place is replaced: in a bucket, file by file.
 
     Args:
         store: from `ledger.opening.open_readonly`.
@@ -91,6 +92,7 @@ def write(
         LedgerError: the store cannot answer.
     """
     _check(output)
+    bucket = storage.is_bucket(output)
     runs = Runs(store)
     records = runs.all()
     chosen = list(reversed(records))[:newest]
@@ -113,8 +115,9 @@ def write(
     missing: dict[str, Mapping[str, str]] = {}
     sizes: list[int] = []
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
+        storage.make_folder(output.parent)
+        beside = None if bucket else output.parent
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=beside) as temporary:
             new = Path(temporary) / "site"
             new.mkdir()
             for done, record in enumerate(chosen):
@@ -134,9 +137,13 @@ def write(
             _assets(new / "assets")
             (new / MARK).write_text("Written by `flightdeck report`, which replaces this whole folder.\n")
             written = _size(new)
-            _swap(new, output, Path(temporary) / "old")
+            if bucket:
+                # The first page last: what it leads to is there by then.
+                storage.mirror(new, output, last="index.html")
+            else:
+                _swap(new, output, Path(temporary) / "old")
     except OSError as error:
-        raise FlightdeckError(f"The report cannot be written to {output} ({error.strerror or error}).") from None
+        raise FlightdeckError(f"The report cannot be written to {output} ({storage.why(error)}).") from None
     return Site(
         output / "index.html", tuple(links), len(records), written, max(sizes, default=0), missing, site["pages"]
     )
@@ -154,7 +161,7 @@ def _further(history: ServingHistory | None, played: Sequence[Result]) -> list[t
 
 
 def _check(output: Path) -> None:
-    if output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file():
+    if output.is_dir() and any(storage.entries(output)) and not (output / MARK).is_file():
         raise FlightdeckError(f"{output} holds something other than a report: choose another folder with --output.")
     if output.exists() and not output.is_dir():
         raise FlightdeckError(f"{output} is a file: choose a folder with --output.")

@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+import storage
+
 _TOP_VALUES = 12
 _BINS = 10  # as TFDV
 
@@ -123,12 +125,13 @@ def served(log: Sequence[Path], version: str, like: Statistics) -> Statistics | 
         None if there is no such row, or no such column.
     """
     tables = []
-    for file in log:
-        names = set(pq.read_schema(file).names)
+    paths, system = storage.for_arrow(log)
+    for path in paths:
+        names = set(pq.read_schema(path, filesystem=system).names)
         if "model_version" not in names:
             continue
         wanted = [name for name in (*like.columns, "model_version", "request_refused") if name in names]
-        table = pq.read_table(file, columns=wanted)
+        table = pq.read_table(path, columns=wanted, filesystem=system)
         table = table.filter(pc.equal(table.column("model_version").cast(pa.string()), version))
         if "request_refused" in names:
             table = table.filter(pc.invert(pc.coalesce(table.column("request_refused"), False)))

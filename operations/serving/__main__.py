@@ -12,7 +12,8 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
+
+import storage
 
 
 def main() -> int:
@@ -71,14 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operations.serving", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--models", type=Path, required=True, metavar="FOLDER", help="of the numbered versions")
+    parser.add_argument("--models", type=storage.at, required=True, metavar="FOLDER", help="of the numbered versions")
     parser.add_argument("--name", required=True, help="of the model, in addresses")
     parser.add_argument("--host", help="address to listen on; default: this machine only")
     parser.add_argument("--port", type=int, help="for HTTP; 0 takes a free one")
     parser.add_argument("--grpc-port", type=int, help="for gRPC; 0 takes a free one")
-    parser.add_argument("--payloads", type=Path, metavar="FOLDER", help="of the payload log; without it, none is kept")
+    parser.add_argument(
+        "--payloads", type=storage.at, metavar="FOLDER", help="of the payload log; default: none is kept"
+    )
     parser.add_argument("--settings", default="{}", metavar="JSON", help="the other settings of the section `serving`")
-    parser.add_argument("--canaries", type=Path, metavar="FOLDER", help="of the canaries")
+    parser.add_argument("--canaries", type=storage.at, metavar="FOLDER", help="of the canaries")
     parser.add_argument("--canary", default="{}", metavar="JSON", help="the settings of the section `canary`")
     parser.add_argument("--stop-on-eof", action="store_true", help="end when standard input does")
     return parser

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+import storage
 from errors import FlightdeckError
 from operations.inference import contract
 from operations.serving import child
@@ -154,7 +155,7 @@ def real_rows(settings: Settings, wanted: int) -> list[dict[str, Any]]:
     """
     from data import spans
 
-    folder = Path(settings.spans)
+    folder = storage.at(settings.spans)
     numbers = [int(span.name[5:]) for span in folder.glob("span-*") if span.name[5:].isdigit()]
     if not numbers:
         raise BenchError(
@@ -192,7 +193,7 @@ def measure(
     """
     if not rows:
         raise BenchError("There are no rows to ask with.")
-    name, models, chosen = settings.use_case.name, Path(settings.pushed), settings.serving
+    name, models, chosen = settings.use_case.name, storage.at(settings.pushed), settings.serving
     Versions(models, chosen).require_any()
     folder = models / str(numbers(models)[0])
     with tempfile.TemporaryDirectory() as temporary:

@@ -14,8 +14,8 @@ import secrets
 import socket
 from pathlib import Path
 
+import storage
 from errors import FlightdeckError
-from pipeline import whole_file
 
 _FOLDER = "canary"
 _TOKEN = secrets.token_hex(4)
@@ -46,15 +46,17 @@ class CanaryRecord:
 def write(log: Path, version: int, record: CanaryRecord) -> None:
     """Replaces what this process has recorded of a version in the folder of the payload log; may raise OSError."""
     folder = log / _FOLDER / str(version)
-    folder.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(folder)
     target = folder / f"{socket.gethostname()}-{os.getpid()}-{_TOKEN}.json"
-    whole_file.write(target, json.dumps(dataclasses.asdict(record)))
+    storage.write(target, json.dumps(dataclasses.asdict(record)))
 
 
 def read(log: Path, version: int) -> CanaryRecord:
     """What all services have recorded of a version, together; raises CanaryRecordError for a damaged record."""
     together = CanaryRecord()
-    for file in sorted((log / _FOLDER / str(version)).glob("[!.]*.json"), key=lambda path: path.stat().st_mtime):
+    written = storage.entries(log / _FOLDER / str(version))
+    written = [file for file in written if file.suffix == ".json" and not file.name.startswith(".")]
+    for file in sorted(written, key=lambda path: path.stat().st_mtime):
         try:
             record = CanaryRecord(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:

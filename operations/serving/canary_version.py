@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import storage
 from operations.inference.columns import Columns, objects
 from operations.inference.errors import NotReadyError
 from operations.inference.model import RAW, LoadedModel, one_line
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # How often what was recorded is written; after how many failures in a row clients are spared more of them, and for how
 # long: for good, the canary would never be judged, if so many failures are allowed.
 _RECORD_SECONDS = 1.0
+# A bucket takes one object once a second at most, and does not like even that.
+_RECORD_SECONDS_IN_BUCKET = 10.0
 _FAILURES_IN_A_ROW = 3
 _SPARED_SECONDS = 60.0
 # How long a shadow waits for company: nobody waits for it, and one call for many costs requests the least.
@@ -210,7 +213,7 @@ class CanaryVersion:
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(_RECORD_SECONDS)
+            await asyncio.sleep(_RECORD_SECONDS_IN_BUCKET if storage.is_bucket(self._log) else _RECORD_SECONDS)
             await asyncio.to_thread(self._write)
 
     def _write(self) -> None:

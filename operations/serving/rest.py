@@ -47,7 +47,7 @@ HEADER_LENGTH = "inference-header-content-length"
 _READ_AS_JSON = ("", JSON, "application/x-www-form-urlencoded")
 # Method, path, and the protocol and name by which metrics know it; MODEL is a model, or a version of it. They are tried
 # in turn, so what is asked most comes first.
-_ROUTES = (
+ROUTES = (
     ("POST", "/v1/MODEL:predict", "v1", "predict"),
     ("POST", "/v2/MODEL/infer", "v2", "infer"),
     ("POST", "/v1/MODEL:explain", "v1", "explain"),
@@ -94,8 +94,8 @@ def application(service: Service) -> Starlette:
             api.counted(protocol, name, getattr(api, f"{protocol}_{name}")),
             methods=[method],
         )
-        for method, path, protocol, name in _ROUTES
         for version in ("", "/versions/{version}")
+        for method, path, protocol, name in ROUTES
         if not version or "MODEL" in path
     ]
     http = Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})

@@ -23,7 +23,7 @@ _BACKLOG = 2048
 # Longer than load balancers keep an idle connection, so that it is they who close it and not a request that finds out.
 _KEEP_ALIVE_SECONDS = 75
 # What writing the payload log and unloading may take after the last answer.
-_LAST_SECONDS = 15.0
+LAST_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 
@@ -98,7 +98,7 @@ async def _serve(service: Service, started: Callable[[Running], None], stop_on_e
                     await asyncio.sleep(settings.drain_seconds)
             finally:
                 if stop.is_set():
-                    _end_within(settings.grace_seconds + _LAST_SECONDS)
+                    _end_within(settings.grace_seconds + LAST_SECONDS)
                 http.should_exit = True
                 await asyncio.gather(serving, grpc_server.stop(settings.grace_seconds))
                 await service.stop()

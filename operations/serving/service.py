@@ -229,7 +229,9 @@ class Service:
                 unanswered = {name: column.missing(rows) for name, column in model.outputs.items()}
                 self._payloads.offer(payload(model.version, unanswered, refused=True))
             raise ContractError(faults, model.version)
-        canary = None if pinned or model.version != self.versions.current else self._canary
+        canary = self._canary
+        if canary is not None and (pinned or model.version != self.versions.current):
+            canary = None
         answering = model
         ask = functools.partial(self._batcher.run, model, signature, columns, rows)
         if canary is not None and canary.takes(prediction_ids[0]):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import storage
 from operations.inference import model as models
 from operations.inference.errors import LoadError, NotReadyError, ServingError, UnknownModelError
 from operations.inference.model import LoadedModel
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from operations.serving.settings import Serving
 
 State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
-# What the files of a version look like from outside: (path, size, time of change) of each.
-_Fingerprint = tuple[tuple[str, int, int], ...]
+# What the files of a version look like from outside: place -> bytes, and what changes with each change.
+_Fingerprint = dict[str, tuple[int, str]]
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class Versions:
                 self._first.set_exception(ServingError(self._nothing_to_serve()))
             if not self._first.done() and not told:
                 told = True
-                _log.warning("%s Until there is one, the service is not ready.", self._nothing_to_serve())
+                _log.warning("%s. The service is not ready until there is one.", self._nothing_to_serve().rstrip("."))
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _look(self) -> None:
@@ -189,7 +190,7 @@ class Versions:
             present = await self._present()
         except OSError as error:
             if self._held and not self._unreadable:
-                _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, error.strerror)
+                _log.error("%s cannot be read (%s); what is loaded stays loaded.", self._folder, storage.why(error))
             self._unreadable = True
             return
         self._unreadable = False
@@ -221,12 +222,16 @@ class Versions:
     async def _try(self, number: int) -> bool:
         """Loads a version unless that is known to fail; returns whether it is loaded."""
         folder = self._folder / str(number)
-        files = await self._in_thread(_fingerprint, folder)
+        try:
+            files = await self._in_thread(storage.files_below, folder)
+        except OSError as error:  # of a bucket; the next look may succeed
+            _log.error("%s cannot be read: %s", folder, storage.why(error))
+            return False
         seen = self._seen.setdefault(number, VersionStatus(number))
         if seen.error and seen.files == files:
             return False
         started = time.monotonic()
-        if not any(path == "saved_model.pb" for path, _, _ in files):
+        if "saved_model.pb" not in files:
             if seen.state != "START" or seen.files != files:
                 seen.state, seen.error, seen.files, seen.since = "START", "", files, started
             elif started - seen.since >= self._settings.settle_seconds:
@@ -282,20 +287,13 @@ class Versions:
 
 def numbers(folder: Path) -> list[int]:
     """The versions in a folder, newest first."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.isascii() and entry.name.isdigit() and entry.is_dir()]
-    return sorted((int(name) for name in names if name == str(int(name))), reverse=True)
-
-
-def _fingerprint(folder: Path) -> _Fingerprint:
-    files = []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            with contextlib.suppress(OSError):  # It may be gone again.
-                status = os.stat(path)
-                files.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
-    return tuple(sorted(files))
+    if storage.is_bucket(folder):
+        names = [entry.name for entry in storage.entries(folder)]
+    else:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    digits = (name for name in names if name.isascii() and name.isdigit())
+    return sorted((int(name) for name in digits if name == str(int(name))), reverse=True)
 
 
 def _load_and_warm_up(folder: Path, number: int, threads: int | None) -> LoadedModel:

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import storage
 from data.contract import files as contract_files
-from pipeline import stamp, whole_file
+from pipeline import stamp
 from pipeline.fingerprint import file_digest
 from pipeline.runners.jobs import Compiled
 from pipeline.settings import Settings
@@ -55,7 +56,7 @@ def keep(settings: Settings, factory: str, name: str, compiled: Compiled) -> Non
     """Keeps a pipeline under a key, in place of the one before."""
     file = _file(settings, factory)
     file.parent.mkdir(parents=True, exist_ok=True)
-    whole_file.write(file, json.dumps({"key": name, **dataclasses.asdict(compiled)}))
+    storage.write(file, json.dumps({"key": name, **dataclasses.asdict(compiled)}))
 
 
 def _file(settings: Settings, factory: str) -> Path:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
+import storage
 from ledger.run_record import NodeOutcome, RunRecord
-from pipeline import whole_file
 from pipeline.settings_file import from_document
 
 _SAMPLE_SECONDS = 0.002
@@ -59,7 +59,7 @@ def launch(plan: Plan, node_id: str, profile: Path | None = None) -> NodeOutcome
     finally:
         if outcome is None or outcome.state != "cached":
             profile.parent.mkdir(parents=True, exist_ok=True)
-            whole_file.write(profile, profiler.output_html())
+            storage.write(profile, profiler.output_html())
 
 
 def reuse(plan: Plan) -> list[NodeOutcome]:

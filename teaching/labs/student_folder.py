@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import whole_file
+import storage
 from teaching.labs.catalogue import Lab, LabError
 from teaching.labs.execution import Verdict
 from teaching.labs.source import read, solution_version, student_version
@@ -112,7 +112,7 @@ class StudentFolder:
                     "attempts": exercises.get(verdict.exercise, {}).get("attempts", 0) + 1,
                     "checked": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
-            whole_file.write(self.folder / PROGRESS, json.dumps(record, indent=2) + "\n")
+            storage.write(self.folder / PROGRESS, json.dumps(record, indent=2) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -146,4 +146,4 @@ def _fill(folder: Path, begun: Path, last: str) -> None:
 def _write(notebook: NotebookNode, path: Path) -> None:
     import nbformat
 
-    whole_file.write(path, nbformat.writes(notebook) + "\n")
+    storage.write(path, nbformat.writes(notebook) + "\n")

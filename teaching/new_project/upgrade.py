@@ -21,10 +21,11 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import storage
 from errors import FlightdeckError
 from operations.experiments.branch_comparison import same_packages, worktree
 from operations.experiments.reproduction.worktree import environment_of, git
-from pipeline import stamp, whole_file
+from pipeline import stamp
 from pipeline.project import CHECKOUT
 
 RECORD = "flightdeck.yaml"
@@ -282,4 +283,4 @@ def _write(file: Path, change: Change) -> None:
     if file.is_file() and file.read_bytes() == change.after:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    whole_file.write(file, change.after)
+    storage.write(file, change.after)

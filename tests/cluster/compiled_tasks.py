@@ -117,13 +117,13 @@ def _resolved(argument: str, values: Mapping[str, str], outputs: list[str]) -> s
     return _OUTPUT.sub(lambda match: f"{OUTPUTS}/{match[1]}", argument)
 
 
-def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
+def _secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _environment(platform: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        secret_variable(pair["envVar"], secret["secretName"], pair["secretKey"])
+        _secret_variable(pair["envVar"], secret["secretName"], pair["secretKey"])
         for secret in platform["secretAsEnv"]
         for pair in secret["keyToEnv"]
     ]

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.life import API_KEY, SETTINGS
 from tests.cluster.project import Project
-from tests.deploy.kustomize import MANIFESTS, OVERLAYS
+from tests.deploy.kustomize import MANIFESTS, OVERLAYS, copy_of_manifests
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
 from tests.services.kubernetes.cluster import Cluster, wait_for
 
-IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE"
+IMAGE_VARIABLE, SERVER_IMAGE_VARIABLE = "FLIGHTDECK_TEST_IMAGE", "FLIGHTDECK_TEST_SERVER_IMAGE"
 NAMESPACES = ("kubeflow", "flightdeck")
 
 
@@ -46,7 +47,7 @@ def cluster(kernel: dict[str, str]) -> Iterator[Cluster]:
         programs.go_program()  # before two of them install packages of the system at once
         # The image waits for downloads, and the programs for the processors.
         built = pool.submit(programs.build)
-        made = images.build(os.environ.get(IMAGE_VARIABLE))
+        made = images.build(os.environ.get(IMAGE_VARIABLE), os.environ.get(SERVER_IMAGE_VARIABLE))
         built.result()
     database = Project(MANIFESTS).find("StatefulSet", "flightdeck-metadata")["spec"]["template"]["spec"]
     with own_cluster.running(made, database["containers"][0]["image"]) as cluster:
@@ -56,9 +57,13 @@ def cluster(kernel: dict[str, str]) -> Iterator[Cluster]:
 
 def _given() -> Cluster:
     command = (shutil.which("kubectl") or str(programs.build() / "kubectl"),)
-    cluster = Cluster(command, ours=False, image=os.environ.get(IMAGE_VARIABLE, ""))
-    if not cluster.image:
-        raise ServiceError(f"Set {IMAGE_VARIABLE} to the image of Flightdeck that the nodes of your cluster have.")
+    image, server_image = (os.environ.get(name, "") for name in (IMAGE_VARIABLE, SERVER_IMAGE_VARIABLE))
+    cluster = Cluster(command, ours=False, image=image, server_image=server_image)
+    if not (image and server_image):
+        raise ServiceError(
+            f"Set {IMAGE_VARIABLE} and {SERVER_IMAGE_VARIABLE} to the images of Flightdeck that the nodes of your "
+            "cluster have."
+        )
     if cluster.has("namespace", "flightdeck"):
         raise ServiceError(
             "Your cluster has a namespace `flightdeck`, which the tests would remove: set KUBECONFIG to another."
@@ -83,12 +88,11 @@ def image(cluster: Cluster) -> str:
 
 
 @pytest.fixture(scope="session")
-def project(image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The manifests with the settings that a person edits: here the image."""
-    folder = tmp_path_factory.mktemp("deploy") / "kubernetes"
-    shutil.copytree(MANIFESTS, folder)
-    project = Project(folder)
-    project.set_image(image)
+def project(cluster: Cluster, image: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The manifests with the settings that a person edits: the images, and in them how canaries are tried."""
+    project = Project(copy_of_manifests(tmp_path_factory.mktemp("deploy")))
+    project.set_images(image, cluster.server_image)
+    project.set_settings(*SETTINGS)
     return project
 
 
@@ -145,6 +149,7 @@ def _secrets(cluster: Cluster) -> Iterator[None]:
     cluster.apply(
         *(_secret("flightdeck-metadata", namespace, metadata) for namespace in NAMESPACES),
         _secret("flightdeck-metadata-root", "flightdeck", {"password": secrets.token_hex(24)}),
+        _secret("flightdeck-serving", "flightdeck", {"api-keys": f"{secrets.token_hex(24)}\n{API_KEY}\n"}),
     )
     yield
     _delete_at_the_end(cluster, "secret/flightdeck-metadata", "--namespace=kubeflow")

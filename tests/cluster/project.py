@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.kustomize import build
+from flightdeck.settings import read_settings
+from tests.deploy.kustomize import ROOT, build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +24,32 @@ class Project:
     def _settings(self) -> Path:
         return self.folder / "settings" / "local" / "settings.yaml"
 
-    def set_image(self, image: str) -> None:
-        """Names the image of the loop, as a person does."""
+    def set_images(self, image: str, server_image: str) -> None:
+        """Names the images of the loop and of the service, as a person does."""
         settings = yaml.safe_load(self._settings.read_text())
-        settings["data"]["image"] = image
+        settings["data"] |= {"image": image, "serverImage": server_image}
         self._settings.write_text(yaml.safe_dump(settings))
+
+    def set_settings(self, *settings: str) -> None:
+        """Gives the loop and the service settings such as ``canary.mode=split``.
+
+        A person has them in the file that the images hold.
+        """
+        file = self.overlay("local") / "kustomization.yaml"
+        overlay = yaml.safe_load(file.read_text())
+        for kind, name, container in (
+            ("CronJob", "flightdeck-watch", "/spec/jobTemplate/spec/template/spec/containers/0/args/-"),
+            ("Deployment", "model-server", "/spec/template/spec/containers/0/args/-"),
+        ):
+            words = [word for setting in settings for word in ("--set", setting)]
+            patch = [{"op": "add", "path": container, "value": word} for word in words]
+            overlay["patches"].append({"target": {"kind": kind, "name": name}, "patch": yaml.safe_dump(patch)})
+        file.write_text(yaml.safe_dump(overlay))
 
     @property
     def model(self) -> str:
         """The name of the served model."""
-        return yaml.safe_load(self._settings.read_text())["data"]["modelName"]
+        return read_settings(ROOT / "config" / "kubeflow.yaml", []).use_case.name
 
     def manifests(self, overlay: str = "local") -> list[dict[str, Any]]:
         return _built(self.overlay(overlay))

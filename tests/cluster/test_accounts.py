@@ -14,6 +14,7 @@ RUNNER = ("kubeflow", "flightdeck-runner")  # the only one that has a role
 ACCOUNTS = (
     RUNNER,
     ("kubeflow", "flightdeck-watch"),
+    ("kubeflow", "flightdeck-exporter"),
     ("flightdeck", "flightdeck-server"),
     ("flightdeck", "flightdeck-database"),
 )

@@ -16,6 +16,13 @@ OVERLAYS = ("local", "gke", "gke-kserve")
 BUILT_HERE = ROOT / ".tools" / "kustomize" / "kustomize"
 
 
+def copy_of_manifests(folder: Path) -> Path:
+    """A copy of the manifests, with what their overlays take from beside them; returns where the overlays are."""
+    for name in ("kubernetes", "observability"):
+        shutil.copytree(MANIFESTS.parent / name, folder / name)
+    return folder / "kubernetes"
+
+
 def build(overlay: Path) -> list[dict[str, Any]]:
     """The manifests that an overlay's folder stands for.
 

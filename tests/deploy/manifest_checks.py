@@ -3,8 +3,12 @@
 Each check takes all manifests of one overlay and yields one sentence per problem.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from operations.serving.server import LAST_SECONDS
+from operations.serving.settings import Serving
 
 Manifest = Mapping[str, Any]
 
@@ -12,12 +16,16 @@ CLUSTER_SCOPED = {"Namespace", "PersistentVolume", "ClusterRole", "ClusterRoleBi
 SERVICES = {"Deployment", "StatefulSet", "DaemonSet"}  # run until they are stopped
 WORKLOADS = {*SERVICES, "Job", "CronJob"}
 
+# Until kube-proxy of every node, and a gateway, have taken a pod that ends out of their tables.
+_SLOWEST_NODE_SECONDS = 10.0
+
 # What a person or another product creates before these manifests work; docs/deploy-gke.md tells how and when.
 EXTERNAL = {
     ("Secret", "flightdeck", "flightdeck-metadata"),  # kubectl create secret
     ("Secret", "kubeflow", "flightdeck-metadata"),  # kubectl create secret
     ("Secret", "kubeflow", "flightdeck-watch"),  # kubectl create secret; optional
     ("Secret", "flightdeck", "flightdeck-metadata-root"),  # kubectl create secret; MariaDB only
+    ("Secret", "flightdeck", "flightdeck-serving"),  # kubectl create secret; optional
     ("Namespace", "", "kubeflow"),  # Kubeflow Pipelines
     ("ConfigMap", "kubeflow", "kfp-launcher"),  # Kubeflow Pipelines
     ("Secret", "kubeflow", "mlpipeline-minio-artifact"),  # Kubeflow Pipelines
@@ -87,6 +95,23 @@ def probes(manifests: list[Manifest]) -> Iterator[str]:
             port = (probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}).get("port")
             if port is not None and port not in _ports(container):
                 yield f"{owner}: {name} of {container['name']} asks port {port}, which is not there"
+
+
+def endings(manifests: list[Manifest]) -> Iterator[str]:
+    """A pod of the service lives for as long as the service may take to end, and answers until others know it ends."""
+    for _, _, pod, owner in _pods(manifests):
+        for container in pod.get("containers", []):
+            if container.get("command", [])[:2] != ["flightdeck", "serve"]:
+                continue
+            given = dict(word.split("=", 1) for word in container["args"] if word.startswith("serving."))
+            serving = Serving.model_validate_json(
+                json.dumps({name.removeprefix("serving."): json.loads(value) for name, value in given.items()})
+            )
+            needed = serving.drain_seconds + serving.grace_seconds + LAST_SECONDS
+            if pod.get("terminationGracePeriodSeconds", 30) < needed:
+                yield f"{owner} may be killed before its service has ended, which takes up to {needed:g} s"
+            if serving.drain_seconds < _SLOWEST_NODE_SECONDS:
+                yield f"{owner} stops before every node has heard that it ends"
 
 
 def schedules(manifests: list[Manifest]) -> Iterator[str]:
@@ -210,7 +235,7 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
 
 
 ALL = (
-    *(namespaces, selectors, service_ports, probes, schedules, references, images, resources),
+    *(namespaces, selectors, service_ports, probes, endings, schedules, references, images, resources),
     *(security, least_privilege, network, custom_resources),
 )
 

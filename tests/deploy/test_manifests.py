@@ -1,7 +1,6 @@
 """The Kubernetes manifests: every overlay is built, held against the schema, and searched for what a schema misses."""
 
 import copy
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy import manifest_checks as checks
-from tests.deploy.kustomize import MANIFESTS, OVERLAYS, ROOT, build
+from tests.deploy.kustomize import MANIFESTS, OVERLAYS, ROOT, build, copy_of_manifests
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +38,7 @@ def built() -> dict[str, Manifests]:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(MANIFESTS, tmp_path / "kubernetes"))
+    return copy_of_manifests(tmp_path)
 
 
 def find(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
@@ -67,13 +66,55 @@ def test_every_overlay_folder_is_tested():
     assert {path.name for path in (MANIFESTS / "overlays").iterdir()} == set(OVERLAYS)
 
 
-def test_every_component_is_part_of_an_overlay():
-    used = [
-        name
-        for overlay in OVERLAYS
-        for name in yaml.safe_load((MANIFESTS / "overlays" / overlay / "kustomization.yaml").read_text())["components"]
-    ]
-    assert {Path(name).name for name in used} == {path.name for path in (MANIFESTS / "components").iterdir()}
+def test_every_component_is_part_of_an_overlay_or_is_an_option_that_is_tested():
+    used = [name for overlay in OVERLAYS for name in kustomization(MANIFESTS / "overlays" / overlay)["components"]]
+    options = {"scaling-by-requests", "serving-tfserving-volume"}
+    components = {path.name for path in (MANIFESTS / "components").iterdir()}
+    assert {Path(name).name for name in used} | options == components | {"observability"}
+
+
+def kustomization(overlay: Path) -> dict[str, Any]:
+    return yaml.safe_load((overlay / "kustomization.yaml").read_text())
+
+
+def chosen(copied: Path, overlay: str, add: list[str], instead_of: str = "") -> Manifests:
+    """An overlay with more components, on request in place of one."""
+    folder = copied / "overlays" / overlay
+    document = kustomization(folder)
+    kept = [name for name in document["components"] if not instead_of or not name.endswith(f"/{instead_of}")]
+    document["components"] = [*kept, *(f"../../components/{name}" for name in add)]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    return build(folder)
+
+
+def test_replicas_can_follow_the_requests_in_flight_that_the_service_exports(copied):
+    from operations.metrics import REQUESTS_IN_FLIGHT
+
+    manifests = chosen(copied, "local", ["scaling-by-requests"])
+
+    cpu, requests = find(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert cpu["resource"]["name"] == "cpu"
+    assert requests["pods"]["metric"]["name"] == REQUESTS_IN_FLIGHT.name
+    kubernetes_validate.validate(find(manifests, "HorizontalPodAutoscaler"), KUBERNETES[-1], strict=True)
+
+
+def test_a_bucket_can_be_served_by_tensorflow_serving_and_a_volume_too(copied):
+    settings = copied / "settings" / "local" / "settings.yaml"
+    document = yaml.safe_load(settings.read_text())
+    document["data"] |= {"modelName": "late-flights", "modelFolder": "/workspace/models/late-flights"}
+    settings.write_text(yaml.safe_dump(document))
+    overlay = copied / "overlays" / "local"
+    small = [part for part in yaml.safe_load_all((overlay / "small.yaml").read_text()) if part["kind"] != "Deployment"]
+    (overlay / "small.yaml").write_text(yaml.safe_dump_all(small))
+
+    manifests: list[Any] = chosen(
+        copied, "local", ["serving-tfserving", "serving-tfserving-volume"], "serving-flightdeck"
+    )
+
+    for check in checks.ALL:
+        assert list(check(manifests)) == [], check.__name__
+    (server,) = find(manifests, "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
+    assert {mount["mountPath"]: mount.get("readOnly") for mount in server["volumeMounts"]}["/workspace"] is True
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -110,16 +151,19 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
     (checks.service_ports, f"{SERVICE}.ports.1.targetPort", 8502, "port 8502"),
     (checks.probes, f"{CONTAINER}.readinessProbe.httpGet.port", "web", "asks port web"),
     (checks.probes, f"{CONTAINER}.livenessProbe", GONE, "no livenessProbe"),
+    (checks.endings, f"{POD}.terminationGracePeriodSeconds", GONE, "may be killed"),
+    (checks.endings, f"{POD}.terminationGracePeriodSeconds", 59, "up to 60 s"),
+    (checks.endings, f"{CONTAINER}.args", ["--set", "serving.drain_seconds=0"], "before every node has heard"),
     (checks.schedules, "CronJob:spec.concurrencyPolicy", "Allow", "twice at a time"),
     (checks.schedules, "CronJob:spec.jobTemplate.spec.activeDeadlineSeconds", GONE, "for ever"),
     (checks.schedules, "CronJob:spec.timeZone", GONE, "clock"),
     (checks.references, f"{JOB}.containers.0.env.0.{SECRET}", "x", "watch names Secret kubeflow/x"),
     (checks.references, f"StatefulSet:spec.template.spec.containers.0.env.0.{SECRET}", "x", "Secret flightdeck/x"),
     (checks.references, f"{CONTAINER}.envFrom", [{"secretRef": {"name": "x"}}], "names Secret flightdeck/x"),
-    (checks.references, "ConfigMap/model-server:metadata.name", "x", "names ConfigMap"),
+    (checks.references, f"{CONTAINER}.env.0.{SECRET}", "x", "names Secret flightdeck/x"),
     (checks.references, "ServiceAccount/flightdeck-server:metadata.name", "x", "ServiceAccount"),
     (checks.references, "InferenceService:spec.predictor.serviceAccountName", GONE, "Account flightdeck/default"),
-    (checks.references, f"{POD}.volumes.0", {"persistentVolumeClaim": {"claimName": "x"}, "name": "x"}, "flightdeck/x"),
+    (checks.references, f"{POD}.volumes.1", {"persistentVolumeClaim": {"claimName": "x"}, "name": "x"}, "flightdeck/x"),
     (checks.references, f"{CONTAINER}.volumeMounts.0.name", "x", "mounts volume x"),
     (checks.references, "Role:metadata.name", "x", "names Role kubeflow/flightdeck-runner"),
     (checks.references, "Service/flightdeck:metadata.name", "x", "names Service"),
@@ -139,7 +183,7 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
     (checks.security, f"{CONTAINER}.securityContext.readOnlyRootFilesystem", GONE, "write its own image"),
     (checks.security, f"{POD}.securityContext.seccompProfile", GONE, "seccomp"),
     (checks.security, f"{POD}.automountServiceAccountToken", GONE, "token"),
-    (checks.security, f"{POD}.volumes.0", {"name": "x", "hostPath": {"path": "/"}}, "folder of its node"),
+    (checks.security, f"{POD}.volumes.1", {"name": "x", "hostPath": {"path": "/"}}, "folder of its node"),
     (checks.least_privilege, "Role:rules.0.verbs", ["*"], "wildcard"),
     (checks.least_privilege, "Role:rules.5.resourceNames", GONE, "every Secret"),
     (checks.least_privilege, "Role:rules.5.resourceNames", ["x"], "names Secret"),
@@ -178,7 +222,8 @@ def test_the_model_is_named_by_the_settings_alone(copied: Path, overlay):
             settings.read_text().replace("late-flights", "taxi-tips").replace("example-project", "mine")
         )
     text = yaml.safe_dump_all(build(copied / "overlays" / overlay))
-    assert "taxi-tips" in text
+    # Our own service reads the name from the settings in its image, as the loop does.
+    assert ("taxi-tips" in text) == (overlay != "local")
     assert "late-flights" not in text
     assert "example-project" not in text
 
@@ -196,7 +241,7 @@ def test_every_setting_reaches_a_manifest(copied, place, overlays):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_pipelines_and_the_loop_reach_the_metadata(built, overlay):
+def test_only_pipelines_the_loop_and_the_exporter_reach_the_metadata(built, overlay):
     open_to = [
         peer
         for policy in built[overlay]
@@ -206,19 +251,17 @@ def test_only_pipelines_and_the_loop_reach_the_metadata(built, overlay):
         for peer in rule["from"]
     ]
     watched = any(manifest["kind"] == "CronJob" for manifest in built[overlay])
-    labels = [{"pipelines.kubeflow.org/v2_component": "true"}, {"app.kubernetes.io/component": "watch"}]
+    others = [{"app.kubernetes.io/component": name} for name in ("watch", "exporter")]
+    labels = [{"pipelines.kubeflow.org/v2_component": "true"}, *(others if watched else ())]
     namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}}}
-    assert open_to == [{**namespace, "podSelector": {"matchLabels": label}} for label in labels[: 1 + watched]]
+    expected = [{**namespace, "podSelector": {"matchLabels": label}} for label in labels]
+    assert sorted(open_to, key=str) == sorted(expected, key=str)
 
 
 def test_the_loop_begins_with_settings_that_it_accepts(built):
-    from flightdeck.settings import read_settings
-
     job = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (loop,) = job["containers"]
-    options = list(zip(loop["args"][::2], loop["args"][1::2], strict=True))
-    overrides = [value for option, value in options if option == "--set"]
-    settings = read_settings(ROOT / dict(options)["--config"], overrides)
+    settings = settings_of(loop)
 
     assert loop["command"] == ["flightdeck", "watch", "--once", "--json"]
     assert settings.continuous.runner == "kubeflow"
@@ -233,6 +276,78 @@ def test_the_loop_begins_with_settings_that_it_accepts(built):
     }  # fmt: skip
 
 
+def settings_of(container: dict[str, Any]):
+    """What a command of ours in a container reads, from the image's settings and its own."""
+    from flightdeck.settings import read_settings
+
+    options = list(zip(container["args"][::2], container["args"][1::2], strict=True))
+    return read_settings(ROOT / dict(options)["--config"], [value for option, value in options if option == "--set"])
+
+
+def test_the_service_serves_what_the_loop_watches_and_writes_only_what_it_must(built):
+    (server,) = find(built["local"], "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
+    (loop,) = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    served, watched = settings_of(server), settings_of(loop)
+    shared = {mount["mountPath"]: mount for mount in server["volumeMounts"] if mount["name"] == "shared"}
+
+    assert server["command"] == ["flightdeck", "serve", "--json"]
+    for part in ("use_case", "pushed", "canaries", "payloads", "canary"):
+        assert getattr(served, part) == getattr(watched, part)
+    assert served.serving.wait_for_version
+    for folder in (served.pushed, served.canaries):
+        assert Path(folder).is_relative_to("/workspace/models")
+    assert served.payloads == "/workspace/payloads"
+    assert {path: mount.get("readOnly", False) for path, mount in shared.items()} == {
+        "/workspace/models": True,
+        "/workspace/payloads": False,
+    }
+    # What the claim's folders are called is what the loop, which has the whole workspace, calls them.
+    assert {f"{watched.workspace}/{mount['subPath']}" for mount in shared.values()} == set(shared)
+
+
+def test_a_project_of_its_own_names_its_images_and_folders_and_nothing_else(copied):
+    file = copied / "settings" / "local" / "settings.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["data"] |= {
+        **{"image": "taxi:1", "serverImage": "taxi:1-serve"},
+        **{"workspace": "/workspace/taxi", "models": "taxi/models", "payloads": "taxi/payloads"},
+    }
+    file.write_text(yaml.safe_dump(settings))
+
+    pod = find(build(copied / "overlays" / "local"), "Deployment", "model-server")["spec"]["template"]["spec"]
+
+    (server,) = pod["containers"]
+    mounts = {mount["mountPath"]: (mount["name"], mount.get("subPath")) for mount in server["volumeMounts"]}
+    assert server["image"] == "taxi:1-serve"
+    assert mounts == {
+        "/workspace/taxi/models": ("shared", "taxi/models"),
+        "/workspace/taxi/payloads": ("shared", "taxi/payloads"),
+        "/workspace/taxi": ("workspace", None),
+        "/tmp": ("tmp", None),
+    }
+
+
+def test_probes_ask_for_what_the_service_answers(built):
+    from operations.serving.rest import ROUTES
+
+    (server,) = find(built["local"], "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
+    asked = {name: server[name]["httpGet"]["path"] for name in server if name.endswith("Probe")}
+    assert set(asked.values()) <= {path for method, path, _, _ in ROUTES if method == "GET"}
+    assert asked["readinessProbe"] == "/v2/health/ready"
+    # A version that cannot be loaded is not cured by starting again.
+    assert asked["livenessProbe"] == asked["startupProbe"] == "/v2/health/live"
+
+
+def test_clients_and_prometheus_are_let_in_by_labels_of_their_namespaces(built):
+    def let_in(policy: str) -> tuple[dict[str, str], set[int]]:
+        (rule,) = find(built["local"], "NetworkPolicy", policy)["spec"]["ingress"]
+        ((peer,), ports) = rule["from"], rule["ports"]
+        return peer["namespaceSelector"]["matchLabels"], {port["port"] for port in ports}
+
+    assert let_in("allow-requests") == ({"flightdeck.dev/ingress": "true"}, {8500, 8501})
+    assert let_in("allow-metrics") == ({"flightdeck.dev/metrics": "true"}, {8501})
+
+
 def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built):
     kinds = {overlay: {manifest["kind"] for manifest in manifests} for overlay, manifests in built.items()}
     assert "InferenceService" in kinds["gke-kserve"]
@@ -241,6 +356,23 @@ def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built):
         assert "HorizontalPodAutoscaler" in kinds[overlay]
         assert "InferenceService" not in kinds[overlay]
     assert {overlay for overlay in OVERLAYS if "StatefulSet" in kinds[overlay]} == {"local"}
+
+
+def test_the_desk_is_a_pod_of_the_overlay_local(built):
+    desk = yaml.safe_load((MANIFESTS / "desk.yaml").read_text())
+    settings = yaml.safe_load((MANIFESTS / "settings" / "local" / "settings.yaml").read_text())["data"]
+    (loop,) = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (container,) = desk["spec"]["containers"]
+
+    kubernetes_validate.validate(desk, KUBERNETES[-1], strict=True)
+    assert container["image"] == settings["image"]
+    assert container["volumeMounts"] == loop["volumeMounts"]
+    assert container["securityContext"] == loop["securityContext"]
+    assert [variable for variable in loop["env"] if "METADATA" in variable["name"]] == container["env"]
+    assert (
+        find(built["local"], "ServiceAccount", desk["spec"]["serviceAccountName"])["metadata"]["namespace"]
+        == "kubeflow"
+    )
 
 
 def test_everything_that_is_created_elsewhere_is_in_the_guide():

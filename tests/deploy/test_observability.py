@@ -1,16 +1,15 @@
 """An overlay with the exporter, dashboards and rules passes what all overlays pass."""
 
 import json
-import shutil
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from operations.observability import dashboards
-from operations.observability.rules import EXPORTER_JOB
+from operations.observability.rules import EXPORTER_JOB, SERVING_JOB
 from tests.deploy import manifest_checks as checks
-from tests.deploy.kustomize import ROOT, build
+from tests.deploy.kustomize import build, copy_of_manifests
 
 pytestmark = pytest.mark.unit
 
@@ -19,12 +18,10 @@ CUSTOM = {"PrometheusRule", "ServiceMonitor"}
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory):
-    deploy = tmp_path_factory.mktemp("root") / "deploy"
-    for folder in ("kubernetes", "observability"):
-        shutil.copytree(ROOT / "deploy" / folder, deploy / folder)
-    file = deploy / "kubernetes" / "overlays" / "local" / "kustomization.yaml"
+    copied = copy_of_manifests(tmp_path_factory.mktemp("deploy"))
+    file = copied / "overlays" / "local" / "kustomization.yaml"
     overlay = yaml.safe_load(file.read_text())
-    overlay["components"] += ["../../../observability", "../../../observability/operator"]
+    overlay["components"].append("../../../observability/operator")
     file.write_text(yaml.safe_dump(overlay))
     return build(file.parent)
 
@@ -55,6 +52,15 @@ def test_the_exporter_runs_the_image_of_the_loop_and_is_scraped_as_the_rules_kno
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
     assert monitor["endpoints"][0]["relabelings"] == [{"targetLabel": "job", "replacement": EXPORTER_JOB}]
+
+
+def test_the_service_is_scraped_as_the_rules_know_it(manifests):
+    monitor = one(manifests, "ServiceMonitor", "model-server")["spec"]
+    service = one(manifests, "Service", "model-server")
+
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert monitor["endpoints"][0]["relabelings"] == [{"targetLabel": "job", "replacement": SERVING_JOB}]
 
 
 def test_grafana_finds_every_dashboard(manifests):

@@ -1,24 +1,29 @@
-"""The registry on real folders and a real SQLite store, with records as TFX's own components make them."""
+"""The registry in a folder and in a bucket, and a real SQLite store, with records as TFX's own components make them."""
 
-import fcntl
+from __future__ import annotations
+
 import json
 import multiprocessing
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import ml_metadata
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+import storage
 from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError, Version
 from operations.registry.records import Records
+from pipeline.settings import SettingsError
 from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.executions import Executions
 from tests.ledger.seeding import sqlite
+from tests.services import buckets
 
 pytestmark = pytest.mark.unit
 
@@ -28,9 +33,13 @@ CONFIG = Path("config/local.yaml")
 class Factory:
     """Leaves behind what runs of the pipeline do."""
 
-    def __init__(self, workspace: Path, *overrides: str) -> None:
+    def __init__(self, workspace: Path, *overrides: str, bucket: str | None = None) -> None:
+        """Models and versions are in the bucket, if there is one."""
         self.workspace = workspace
-        self.settings = read_settings(CONFIG, [f"workspace={workspace}", *overrides])
+        self.artifacts = storage.at(bucket or workspace) / "artifacts"
+        destination = () if bucket is None else (f"push.destination={bucket}/models",)
+        self.overrides = (f"workspace={workspace}", *destination, *overrides)
+        self.settings = read_settings(CONFIG, list(self.overrides))
         workspace.mkdir(exist_ok=True)
         self.store = ml_metadata.MetadataStore(sqlite(workspace / "metadata.sqlite"))
         self.executions = Executions(self.store, self.settings.use_case.name)
@@ -38,7 +47,7 @@ class Factory:
     def train(self, run: str, blessed: bool = True, infra: bool = True) -> int:
         """A run up to its Evaluator and InfraValidator: the id of the model."""
         make, execute = self.executions.artifact, self.executions.execute
-        uri = self.workspace / "artifacts" / "Trainer" / "model" / run
+        uri = self.artifacts / "Trainer" / "model" / run
         self.write_model(uri / "Format-Serving", run)
         model = make("Model", str(uri))
         verdict = {"blessed": 1, "current_model_id": model} if blessed else {}
@@ -49,7 +58,7 @@ class Factory:
 
     def push(self, run: str, model: int, version: int, canary: bool = False) -> Path:
         """What the Pusher of a run does."""
-        folder = Path(self.settings.canaries if canary else self.settings.pushed) / str(version)
+        folder = storage.at(self.settings.canaries if canary else self.settings.pushed) / str(version)
         self.write_model(folder, run)
         recorded = {"pushed": 1, "pushed_version": str(version), "pushed_destination": str(folder)}
         pushed = self.executions.artifact("PushedModel", **recorded)
@@ -58,6 +67,16 @@ class Factory:
 
     def write_model(self, folder: Path, run: str) -> None:
         write_model(folder, run)
+
+    def push_three(self) -> Factory:
+        """Three runs, each of which pushes its model, as version 1, 2 and 3."""
+        for number, run in enumerate(("one", "two", "three"), start=1):
+            self.push(run, self.train(run), number)
+        return self
+
+    def options(self) -> list[str]:
+        """The settings for the command line."""
+        return [part for override in self.overrides for part in ("--set", override)]
 
     def registry(self) -> Registry:
         return Registry(self.settings)
@@ -73,17 +92,24 @@ def write_model(folder: Path, content: str) -> None:
     (folder / "saved_model.pb").write_text(content)
 
 
+@pytest.fixture(params=["folder", "gs"])
+def bucket(request: pytest.FixtureRequest) -> str | None:
+    """Where models and versions are; None: in the workspace."""
+    if request.param == "folder":
+        return None
+    request.getfixturevalue("emulators")
+    return buckets.new_bucket(request.param)
+
+
 @pytest.fixture
-def factory(tmp_path: Path) -> Factory:
-    return Factory(tmp_path / "workspace")
+def factory(tmp_path: Path, bucket: str | None) -> Factory:
+    return Factory(tmp_path / "workspace", bucket=bucket)
 
 
 @pytest.fixture(scope="module")
 def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with three runs, each of which pushed its model as version 1, 2 and 3."""
-    factory = Factory(tmp_path_factory.mktemp("three") / "workspace")
-    for number, run in enumerate(("one", "two", "three"), start=1):
-        factory.push(run, factory.train(run), number)
+    factory = Factory(tmp_path_factory.mktemp("three") / "workspace").push_three()
     copied = factory.workspace.with_name("copied")
     # The artifacts stay where the records say they are.
     shutil.copytree(factory.workspace, copied)
@@ -92,8 +118,10 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def three(three_runs: Path, tmp_path: Path) -> Factory:
-    """A copy of it, because each commit of SQLite waits for the disk. A workspace can be moved."""
+def three(three_runs: Path, tmp_path: Path, bucket: str | None) -> Factory:
+    """A copy of it, because each commit of SQLite waits for the disk. A workspace can be moved, a bucket cannot."""
+    if bucket is not None:
+        return Factory(tmp_path / "workspace", bucket=bucket).push_three()
     return Factory(Path(shutil.copytree(three_runs, tmp_path / "workspace")))
 
 
@@ -231,9 +259,10 @@ def test_prune_never_removes_the_served_version_the_champion_or_the_one_to_go_ba
 
 
 def test_a_folder_without_a_record_is_listed_and_a_half_copied_one_is_no_version(three: Factory) -> None:
-    folder = Path(three.settings.pushed)
+    folder = storage.at(three.settings.pushed)
     write_model(folder / "5", "by hand")
-    (folder / "6" / "variables").mkdir(parents=True)  # saved_model.pb comes last
+    write_model(folder / "6", "half")
+    (folder / "6" / "saved_model.pb").unlink()  # it comes last
     newest = three.registry().versions()[0]
     assert (newest.number, newest.origin, newest.model_id, newest.served) == (5, "unknown", None, True)
     # The half-written one is somebody's: its number is not used.
@@ -244,22 +273,23 @@ def _die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _roll_back_and_die(workspace: Path, at: str) -> None:
-    def copy_half(source: Path, target: Path) -> None:
-        target.mkdir()
-        shutil.copyfile(source / "saved_model.pb", target / "x")
+def _roll_back_and_die(overrides: Sequence[str], at: str) -> None:
+    copy = storage._copy
+
+    def copy_half(source: Path, target: Path, names: Sequence[str]) -> None:
+        copy(source, target, names[:1])
         _die()
 
     if at == "copying":
-        shutil.copytree = copy_half
+        storage._copy = copy_half
     else:
         Records.finish = _die
-    Registry(read_settings(CONFIG, [f"workspace={workspace}"])).rollback()
+    Registry(read_settings(CONFIG, overrides)).rollback()
 
 
 def _killed(factory: Factory, at: str) -> None:
     """Rolls back in a process that is killed at a point."""
-    process = multiprocessing.get_context("spawn").Process(target=_roll_back_and_die, args=(factory.workspace, at))
+    process = multiprocessing.get_context("spawn").Process(target=_roll_back_and_die, args=(factory.overrides, at))
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
@@ -267,11 +297,13 @@ def _killed(factory: Factory, at: str) -> None:
 
 def test_a_rollback_killed_while_copying_leaves_no_version_and_can_be_repeated(three: Factory) -> None:
     _killed(three, "copying")
+    assert len(storage.entries(storage.at(three.settings.pushed))) == 4
     assert numbers(three.registry().versions()) == [3, 2, 1]
     assert served_content(three) == "three"
     three.registry().rollback()
     assert served_content(three) == "two"
-    assert all(name.isdigit() for name in os.listdir(three.settings.pushed))
+    left = storage.entries(storage.at(three.settings.pushed))
+    assert [entry.name for entry in left] == ["1", str(three.registry().served().number), "2", "3"]
     states = {rollback.last_known_state for rollback in three.store.get_executions_by_type("flightdeck.Rollback")}
     assert states == {mlmd.Execution.FAILED, mlmd.Execution.COMPLETE}
 
@@ -287,34 +319,40 @@ def test_a_rollback_killed_before_its_record_was_complete_is_known_all_the_same(
 
 
 def test_two_changes_at_a_time_are_refused_but_a_run_in_the_workspace_is_no_obstacle(three: Factory) -> None:
-    from pipeline.workspace import exclusive
+    from pipeline.workspace import exclusive, lock_of_folder
 
-    # A lock belongs to the open folder, whichever process opened it.
-    other = os.open(three.settings.pushed, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(RegistryError, match="Another process is changing the registry"):
+    # A lock belongs to the open file, whichever process opened it.
+    with (
+        lock_of_folder(three.settings, storage.at(three.settings.pushed)),
+        pytest.raises(RegistryError, match="Another process is changing the registry"),
+    ):
         three.registry().rollback()
-    os.close(other)
     with exclusive(three.settings):
         three.registry().rollback()
     assert served_content(three) == "two"
 
 
-def test_a_folder_elsewhere_is_refused(factory: Factory) -> None:
-    settings = read_settings(CONFIG, [f"workspace={factory.workspace}", "push.destination=gs://bucket/models"])
-    with pytest.raises(RegistryError, match="folders of this machine"):
-        Registry(settings)
+def test_a_workspace_in_a_bucket_needs_a_server_for_what_a_bucket_cannot_do() -> None:
+    with pytest.raises(SettingsError, match=r"gs://bucket/path is a bucket.* set metadata.kind to mysql"):
+        Registry(read_settings(CONFIG, ["workspace=gs://bucket/path"]))
+
+
+def test_a_bucket_that_cannot_be_read_is_one_sentence(tmp_path: Path, emulators: None) -> None:
+    factory = Factory(tmp_path / "workspace", "push.destination=gs://nobody-made-this/models")
+    factory.train("one")
+    with pytest.raises(RegistryError, match=r"gs://nobody-made-this/models.*\.$"):
+        factory.registry().promote("one")
 
 
 def test_the_command_line_needs_no_tensorflow(three: Factory) -> None:
-    arguments = ["models", "rollback", "--reason", "drill", "--json", "--set", f"workspace={three.workspace}"]
+    arguments = ["models", "rollback", "--reason", "drill", "--json", *three.options()]
     change = json.loads(imports_none_of({"tensorflow", "tfx", "apache_beam"}, *arguments).stdout)
     assert (change["replaced"], change["restores"], change["reason"]) == (3, 2, "drill")
 
 
 def test_the_command_line_tells_what_there_is_and_refuses_in_a_sentence(three: Factory, flightdeck) -> None:
     def run(*arguments: str) -> tuple[int, str, str]:
-        return flightdeck("models", *arguments, "--set", f"workspace={three.workspace}")
+        return flightdeck("models", *arguments, *three.options())
 
     def models(*arguments: str) -> str:
         code, out, err = run(*arguments)
@@ -371,18 +409,20 @@ def test_a_promoted_canary_is_a_new_version_and_its_test_ends(three: Factory) ->
     assert registry.canary_numbers() == {50}
     assert (registry.served().number, registry.served().model_id) == (change.version.number, five)
     assert registry.served().number not in registry.canary_numbers()
-    assert not list(Path(three.settings.canaries).iterdir())
+    assert not storage.entries(storage.at(three.settings.canaries))
 
 
 def test_retiring_a_canary_retires_those_before_it_and_none_after(three: Factory) -> None:
     for number, run in ((40, "four"), (50, "five"), (60, "six")):
         three.push(run, three.train(run), number, canary=True)
     assert numbers(three.registry().prunable(9)) == [40, 50]
-    half = Path(three.settings.canaries) / ".removing-30"
-    half.mkdir()
+    half_removed = three.push("zero", three.train("zero"), 30, canary=True)
+    (half_removed / "saved_model.pb").unlink()
+    if not storage.is_bucket(half_removed):
+        half_removed.rename(half_removed.with_name(".removing-30"))
 
     three.registry().retire(50)
 
-    assert os.listdir(three.settings.canaries) == ["60"]
-    assert numbers(three.registry().canaries()) == [60, 50, 40]
-    assert three.registry().canary_numbers() == {60, 50, 40}
+    assert [entry.name for entry in storage.entries(storage.at(three.settings.canaries))] == ["60"]
+    assert numbers(three.registry().canaries()) == [60, 50, 40, 30]
+    assert three.registry().canary_numbers() == {60, 50, 40, 30}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+import storage
 from operations import tasks
 from operations.inference.payload_table import SECONDS
 from operations.loop.settings import Settings
@@ -89,7 +89,7 @@ def gather(
         FlightdeckError: the log or the labels cannot be read.
     """
     task = tasks.task_of(settings.contract().target)
-    log, columns = Path(settings.payloads), (ID, TIME, SECONDS, *task.names)
+    log, columns = storage.at(settings.payloads), (ID, TIME, SECONDS, *task.names)
     counts = canary_record.read(log, canary.number)
     paired = settings.canary.mode != "split"
     ours = served(log, Period(_BEGINNING, until), paired, canary.number, columns)
@@ -128,7 +128,7 @@ def _both(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
 
 def _labels(settings: Settings) -> pd.Series | None:
     """The labels that have arrived with spans that are not in quarantine, by prediction id."""
-    rows = arrived(Path(settings.spans), settings.contract())
+    rows = arrived(storage.at(settings.spans), settings.contract())
     if rows is None:
         return None
     bad = [quarantined.span for quarantined in listed(settings)]

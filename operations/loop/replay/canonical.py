@@ -17,7 +17,7 @@ import ml_metadata
 
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
-from operations.alerts.dispatcher import log_file, outbox_file
+from operations.alerts.dispatcher import log_place, outbox_place
 from operations.alerts.outbox import Kept, Outbox
 from operations.loop.actions import Actions
 from operations.loop.attempts import Attempts
@@ -66,7 +66,7 @@ def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, A
 
 def alerts(settings: Settings) -> list[Kept]:
     """Every alert of a level."""
-    return Outbox(outbox_file(settings), (), 0.0).kept(limit=100_000)
+    return Outbox(outbox_place(settings), (), 0.0).kept(limit=100_000)
 
 
 def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> Any:
@@ -95,7 +95,7 @@ def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]
     leftovers = [entry.name for entry in Path(settings.pushed).iterdir() if not entry.name.isdigit()]
     if leftovers:
         sentences.append(f"{settings.pushed} holds {', '.join(leftovers)}.")
-    logged = [json.loads(line)["id"] for line in log_file(settings).read_text(encoding="utf-8").splitlines()]
+    logged = [json.loads(line)["id"] for line in log_place(settings).read_text(encoding="utf-8").splitlines()]
     raised = {kept.alert_id: kept for kept in alerts(settings)}
     if missing := [kept.alert.title for key, kept in raised.items() if key not in logged or not kept.delivered]:
         sentences.append(f"Alerts were lost: {', '.join(missing)}.")

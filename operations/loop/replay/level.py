@@ -18,7 +18,7 @@ import ml_metadata
 from errors import FlightdeckError
 from operations.alerts.alert import Alert
 from operations.alerts.channels import channels
-from operations.alerts.dispatcher import log_file, outbox_file
+from operations.alerts.dispatcher import log_place, outbox_place
 from operations.alerts.outbox import Outbox
 from operations.loop.actions import Actions
 from operations.loop.attempts import Attempt, Attempts
@@ -78,9 +78,9 @@ class Player:
         self._replay, self._level = of(settings), settings.continuous.level
         self._steps = Steps(store, settings.use_case.name, tell)
         self._now = month_of(self._replay, plan.first).begin
-        self._channels = channels(settings.alerts, log_file(settings), {})
+        self._channels = channels(settings.alerts, log_place(settings), {})
         self._outbox = Outbox(
-            outbox_file(settings), tuple(self._channels), settings.alerts.quiet_seconds, lambda: self._now.timestamp()
+            outbox_place(settings), tuple(self._channels), settings.alerts.quiet_seconds, lambda: self._now.timestamp()
         )
         # The model that was blessed last, until it is judged; as a version it has the number of its model.
         self._canary: Version | None = None

@@ -13,6 +13,7 @@ import ml_metadata
 import numpy as np
 import pandas as pd
 
+import storage
 from ledger.opening import open_readonly
 from ledger.significance import compare
 from operations import tasks
@@ -28,7 +29,7 @@ from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, SPAN, Period, answered, arrived, served
 from operations.monitoring.signals import Window
-from pipeline import stamp, store, whole_file
+from pipeline import stamp, store
 
 
 def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
@@ -61,7 +62,7 @@ def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
 
 def save(result: Result, root: Path) -> Path:
     """Writes the document, whole or not at all."""
-    whole_file.write(root / FILE, result.model_dump_json(indent=2) + "\n")
+    storage.write(root / FILE, result.model_dump_json(indent=2) + "\n")
     return root / FILE
 
 

@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+import storage
 from errors import FlightdeckError
 from operations.loop.settings import Fault, Replay, Settings
 from operations.monitoring.served import Period, period_of
-from pipeline import whole_file
 from pipeline.settings import digest
 
 LevelNumber = Literal[0, 1, 2]
@@ -161,7 +161,7 @@ def begin(root: Path, plan: ReplayPlan, fresh: bool) -> bool:
             )
         return True
     root.mkdir(parents=True, exist_ok=True)
-    whole_file.write(known, plan.model_dump_json(indent=2) + "\n")
+    storage.write(known, plan.model_dump_json(indent=2) + "\n")
     return False
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import storage
 from errors import FlightdeckError
 from operations.loop.replay.plan import ReplayPlan
 from operations.loop.replay.steps import Step
 from operations.loop.settings import Settings
-from pipeline import child_process, whole_file
+from pipeline import child_process
 
 _LOOK_SECONDS = 0.3
 Listener = Callable[[int, Step], None]
@@ -23,7 +24,7 @@ Listener = Callable[[int, Step], None]
 
 def keep_settings(root: Path, settings: Settings) -> None:
     """Writes the settings that all levels share beside the plan, for their processes."""
-    whole_file.write(root / "settings.json", json.dumps(settings.whole_document(), indent=2))
+    storage.write(root / "settings.json", json.dumps(settings.whole_document(), indent=2))
 
 
 def play(root: Path, plan: ReplayPlan, parallel: int, listener: Listener) -> None:

@@ -1,6 +1,7 @@
 """Requests and labels find each other by the key of a row, by the same rule that names a streamed row."""
 
 import dataclasses
+import io
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import storage
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference import payload_log, payload_table
@@ -48,12 +50,16 @@ def keyed_by(*names: str) -> Contract:
 
 
 @pytest.fixture
-def spans(tmp_path):
+def spans(place):
     rows = {name: [0.0, 1.0, 2.0] for name in CONTRACT.ingested()}
     rows |= {CONTRACT.label: [0, 1, None], "flight_id": ["x", "y", "z"], "tailnum": ["n1", "n2", "n3"]}
-    (tmp_path / "span-001").mkdir()
-    pd.DataFrame(rows).to_parquet(tmp_path / "span-001" / "rows.parquet")
-    return tmp_path
+    write(place / "span-001" / "rows.parquet", pd.DataFrame(rows))
+    return place
+
+
+def write(file: Path, rows: pd.DataFrame) -> None:
+    storage.make_folder(file.parent)
+    file.write_bytes(rows.to_parquet())
 
 
 @pytest.mark.parametrize(
@@ -74,8 +80,8 @@ def test_without_a_key_no_label_can_be_found(spans):
 
 
 def test_a_span_without_the_key_is_a_sentence(spans):
-    (spans / "span-002").mkdir()
-    pd.DataFrame({"flight_id": ["a"]}).to_csv(spans / "span-002" / "rows.csv")
+    storage.make_folder(spans / "span-002")
+    (spans / "span-002" / "rows.csv").write_text("flight_id\na\n")
 
     with pytest.raises(FlightdeckError, match=r"rows\.csv cannot be read"):
         arrived(spans, keyed_by("flight_id"))
@@ -84,32 +90,31 @@ def test_a_span_without_the_key_is_a_sentence(spans):
 def log(folder: Path, *times: datetime, **columns: list) -> None:
     ids = [str(time) for time in times]
     rows = pd.DataFrame({"prediction_id": ids, "time": times, "model_version": 1, **columns}).convert_dtypes()
-    (folder / "day").mkdir(exist_ok=True)
-    rows.to_parquet(folder / "day" / f"{len(list((folder / 'day').iterdir()))}.parquet")
+    write(folder / "day" / f"{len(storage.entries(folder / 'day'))}.parquet", rows)
 
 
-def test_windows_are_days_from_midnight_and_each_request_is_in_one(tmp_path):
-    log(tmp_path, NIGHT, NIGHT + timedelta(minutes=1))
-    log(tmp_path, NIGHT + timedelta(seconds=10))
+def test_windows_are_days_from_midnight_and_each_request_is_in_one(place):
+    log(place, NIGHT, NIGHT + timedelta(minutes=1))
+    log(place, NIGHT + timedelta(seconds=10))
 
-    result = periods(tmp_path, "day")
+    result = periods(place, "day")
 
     assert [period.name for period in result] == ["2013-07-01", "2013-07-02"]
-    assert [len(served(tmp_path, period)) for period in result] == [2, 1]
+    assert [len(served(place, period)) for period in result] == [2, 1]
     assert period_of(result[1].begin, "day") == result[1]
 
 
-def test_a_log_that_is_not_there_yet_is_empty(tmp_path):
-    assert periods(tmp_path / "none", "day") == []
-    assert len(served(tmp_path / "none", TODAY)) == 0
+def test_a_log_that_is_not_there_yet_is_empty(place):
+    assert periods(place / "none", "day") == []
+    assert len(served(place / "none", TODAY)) == 0
 
 
-def test_a_damaged_file_of_the_log_is_a_sentence(tmp_path):
-    log(tmp_path, NIGHT)
-    (tmp_path / "day" / "broken.parquet").write_bytes(b"PAR1 and then nothing")
+def test_a_damaged_file_of_the_log_is_a_sentence(place):
+    log(place, NIGHT)
+    (place / "day" / "broken.parquet").write_bytes(b"PAR1 and then nothing")
 
     with pytest.raises(FlightdeckError, match="cannot be read"):
-        periods(tmp_path, "day")
+        periods(place, "day")
 
 
 def test_windows_follow_the_calendar() -> None:
@@ -123,9 +128,8 @@ def test_windows_follow_the_calendar() -> None:
 
 
 def test_a_row_knows_the_span_that_it_came_with(spans):
-    other = pd.read_parquet(spans / "span-001").assign(flight_id=["a", "b", "c"])
-    (spans / "span-012").mkdir()
-    other.to_parquet(spans / "span-012" / "rows.parquet")
+    first = io.BytesIO((spans / "span-001" / "rows.parquet").read_bytes())
+    write(spans / "span-012" / "rows.parquet", pd.read_parquet(first).assign(flight_id=["a", "b", "c"]))
 
     result = arrived(spans, keyed_by("flight_id"))
 
@@ -140,28 +144,28 @@ def rows_of(folder: Path, **chosen) -> list[str]:
     return list(served(folder, TODAY, **chosen)["prediction_id"])
 
 
-def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(tmp_path):
-    log(tmp_path, NIGHT)  # as it was written before there were shadows
-    assert (rows_of(tmp_path), rows_of(tmp_path, shadow=True)) == ([str(NIGHT)], [])
-    log(tmp_path, *[NIGHT] * 3, prediction_id=list("abc"), model_version=[1, 2, 2], shadow=[None, True, False])
+def test_answers_that_nobody_saw_are_read_only_when_they_are_asked_for(place):
+    log(place, NIGHT)  # as it was written before there were shadows
+    assert (rows_of(place), rows_of(place, shadow=True)) == ([str(NIGHT)], [])
+    log(place, *[NIGHT] * 3, prediction_id=list("abc"), model_version=[1, 2, 2], shadow=[None, True, False])
 
-    assert set(rows_of(tmp_path)) == {str(NIGHT), "a", "c"}
-    assert rows_of(tmp_path, shadow=True) == ["b"]
-    assert rows_of(tmp_path, version=2) == ["c"]
+    assert set(rows_of(place)) == {str(NIGHT), "a", "c"}
+    assert rows_of(place, shadow=True) == ["b"]
+    assert rows_of(place, version=2) == ["c"]
 
 
-def test_refused_rows_are_read_only_when_they_are_asked_for_and_their_callers_are_counted(tmp_path):
-    log(tmp_path, NIGHT)  # as it was written before anything was refused
-    assert rows_of(tmp_path, refused=True) == []
+def test_refused_rows_are_read_only_when_they_are_asked_for_and_their_callers_are_counted(place):
+    log(place, NIGHT)  # as it was written before anything was refused
+    assert rows_of(place, refused=True) == []
     facts = {
         "request_refused": [True, True, True, False, None],
         "contract_faults": ["size, colour", "size", None, "size", None],
         "request_caller": ["a shop", None, "a till", "a till", "a till"],
     }
-    log(tmp_path, *[NIGHT] * 5, prediction_id=list("abcde"), **facts)
+    log(place, *[NIGHT] * 5, prediction_id=list("abcde"), **facts)
 
-    assert set(rows_of(tmp_path)) == {str(NIGHT), "d", "e"}
-    refused = served(tmp_path, TODAY, refused=True)
+    assert set(rows_of(place)) == {str(NIGHT), "d", "e"}
+    refused = served(place, TODAY, refused=True)
     assert list(refused["prediction_id"]) == ["a", "b", "c"]
     assert callers(refused, "size") in ("a shop (1), unknown callers (1)", "unknown callers (1), a shop (1)")
     assert callers(refused, "colour") == "a shop (1)"
@@ -177,15 +181,15 @@ def payload(ids: list[str], at: float, seconds: float | None) -> Payload:
     return Payload(ids, at, 1, inputs, {"size": np.ones((of, 1), np.float32)}, None, answers, seconds=seconds)
 
 
-def test_rows_of_one_request_are_told_from_those_of_others(tmp_path):
-    log = PayloadLog(tmp_path, Payloads())
+def test_rows_of_one_request_are_told_from_those_of_others(place):
+    log = PayloadLog(place, Payloads())
     log.offer(payload(["a-0", "a-1", "a-2"], NIGHT.timestamp(), 0.01))
     log.offer(payload(["b"], NIGHT.timestamp() + 1e-6, 0.01))
     log.offer(payload(["c"], NIGHT.timestamp(), 0.02))
     log.offer(payload(["d", "e"], NIGHT.timestamp(), None))  # as a stream writes them
     log.close()
 
-    rows = served(tmp_path, period_of(NIGHT, "day"))
+    rows = served(place, period_of(NIGHT, "day"))
 
     by_request = rows.groupby(requests(rows))["prediction_id"].agg(" ".join)
     assert sorted(by_request) == ["a-0 a-1 a-2", "b", "c", "d", "e"]
@@ -200,20 +204,20 @@ ANSWERS = {
 
 @pytest.mark.parametrize("column", ["price", "value"])
 @pytest.mark.parametrize("task", TASKS)
-def test_predictions_come_out_of_the_log_as_they_went_in(tmp_path, task, column):
+def test_predictions_come_out_of_the_log_as_they_went_in(place, task, column):
     """Also where a column of the requests has the name of an output, and where requests were refused."""
     inputs = {column: Column(column, "float32", (None, 1))}
     asked = {column: np.array([[7.0], [8.0], [9.0]], np.float32)}
     payload = Payload(["x", "y", "z"], NIGHT.timestamp(), 1, inputs, asked, None, ANSWERS[task])
     refused = dataclasses.replace(payload, refused=True)
     for name, part in (("answered", payload), ("refused", refused)):
-        payload_log.write(tmp_path, payload_table.as_table(part), name)
+        payload_log.write(place, payload_table.as_table(part), name)
 
-    rows = served(tmp_path, period_of(NIGHT, "day"))
+    rows = served(place, period_of(NIGHT, "day"))
 
     expected = ANSWERS[task][TASKS[task].output]
     np.testing.assert_array_equal(answered(rows, TASKS[task]), expected if task == "multiclass" else expected[:, 0])
-    missing = answered(served(tmp_path, period_of(NIGHT, "day"), refused=True), TASKS[task])
+    missing = answered(served(place, period_of(NIGHT, "day"), refused=True), TASKS[task])
     assert missing is None or np.isnan(missing).all()
     if column != TASKS["regression"].output:
         assert all(answered(rows, TASKS[other]) is None for other in TASKS if other != task)
@@ -267,3 +271,12 @@ def test_a_log_that_is_written_is_enough_and_one_that_has_ended_is_not(pushed):
 def test_before_the_first_push_and_without_a_log_by_choice_there_is_nothing_to_tell(tmp_path, pushed):
     require_log(Factory(tmp_path / "empty").settings, days_from_now(5))
     require_log(Factory(tmp_path / "workspace", "serving.payloads.enabled=false").settings, days_from_now(5))
+
+
+@pytest.mark.parametrize("place", ["gs", "s3"], indirect=True)
+def test_a_log_in_a_bucket_that_is_written_is_enough(pushed, place):
+    factory = Factory(pushed.workspace, f"serving.payloads.folder={place}")
+    with pytest.raises(NoPayloadLogError):
+        require_log(factory.settings, days_from_now(5))
+    write(place / "2026-11-30" / "1.parquet", pd.DataFrame())
+    require_log(factory.settings, days_from_now(2))

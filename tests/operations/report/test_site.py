@@ -1,5 +1,6 @@
 """The site of a seeded store: what stands on its pages, also of runs of which little is left."""
 
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import storage
 from errors import FlightdeckError
 from ledger.lease import Owner
 from operations.report import site
@@ -117,19 +119,21 @@ def test_run_of_another_pipeline_has_a_page(seeds, tmp_path):
     assert "Penguin done" in words
 
 
-def test_scores_become_curves(seeds, tmp_path):
+def test_scores_become_curves_wherever_scores_and_site_are(seeds, place):
     settings = seeds.recorder.put_document({"evaluation": {"decision_threshold": 0.3}})
     run = seeds.run("scored", documents={"settings": settings})
-    folder = tmp_path / "scores"
-    folder.mkdir()
+    folder = place / "scores"
+    storage.make_folder(folder)
     random = np.random.default_rng(0)
     scores = random.random(500)
     labels = (random.random(500) < scores).astype("int8")
-    pq.write_table(pa.table({"label": labels, "probability": scores}), folder / "scores.parquet")
+    file = io.BytesIO()
+    pq.write_table(pa.table({"label": labels, "probability": scores}), file)
+    (folder / "scores.parquet").write_bytes(file.getvalue())
     features = [{"feature": "size", "auc_drop": 0.1, "auc_drop_std": 0.01}]
     (folder / "importance.json").write_text(json.dumps({"rows": 500, "repeats": 5, "features": features}))
     seeds.artifact(run, "Scores", "scores", folder)
-    written = seeds.write(tmp_path / "site")
+    written = seeds.write(place / "site")
     words = page(written, run)
     assert "Confusion at the threshold 0.30" in words
     assert "The most important: size (0.1000)." in words
@@ -138,6 +142,25 @@ def test_scores_become_curves(seeds, tmp_path):
     html = (written.index.parent / "runs" / run / "index.html").read_text()
     assert {f'id="plot-{name}"' in html for name in ("roc", "precision-recall", "calibration", "scores")} == {True}
     assert "The model does not explain its answers" in words, "as those of earlier versions"
+
+
+@pytest.mark.parametrize("place", ["gs", "s3"], indirect=True)
+def test_a_site_in_a_bucket_is_replaced_and_other_things_are_not(seeds, place):
+    seeds.run("early")
+    first = storage.files_below(seeds.write(place / "site").index.parent)
+    seeds.run("late")
+    second = seeds.write(place / "site", newest=1).index.parent
+    assert {name for name in first if name.startswith("runs/")} == {"runs/early/card.html", "runs/early/index.html"}
+    runs = {name for name in storage.files_below(second) if name.startswith("runs/")}
+    assert runs == {"runs/late/card.html", "runs/late/index.html"}
+    kind = second.fs.info((second / "index.html").path).get("contentType") or second.fs.info(
+        (second / "index.html").path
+    ).get("ContentType")
+    assert kind == "text/html"
+    storage.write(place / "mine" / "thesis.txt", "mine")
+    with pytest.raises(FlightdeckError, match="holds something other than a report"):
+        seeds.write(place / "mine")
+    assert list(storage.files_below(place / "mine")) == ["thesis.txt"]
 
 
 def test_a_run_of_classes_has_their_confusion_and_each_against_the_rest(seeds, tmp_path):

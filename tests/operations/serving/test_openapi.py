@@ -53,7 +53,7 @@ def described(server: LiveServer, headers: dict[str, str] | None = None):
     # 413 is how a list that is too long is refused.
     refusals = ["400", "404", "405", "413", "415", "422"]
     config = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config, headers=headers)
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config, headers=headers or {})
 
 
 def test_document_describes_every_route(api):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import storage
 from operations.inference import columns
 from operations.inference.errors import NotReadyError, ServingError, UnknownModelError
 from operations.inference.model import EXAMPLES
@@ -21,6 +22,7 @@ from operations.serving.tfserving_v1 import row_ids
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import samples
 from tests.operations.serving.small_model import push
+from tests.services import buckets
 
 pytestmark = [pytest.mark.component, pytest.mark.anyio]
 
@@ -229,3 +231,28 @@ async def test_after_a_graceful_end_every_answer_is_logged_and_nothing_is_answer
 
 def columns_of_examples(rows: list[dict]) -> columns.Columns:
     return {"examples": columns.objects([small_model.example(row) for row in rows])}
+
+
+async def test_versions_and_payloads_in_a_bucket_are_like_those_in_a_folder(models, emulators) -> None:
+    """A version that is still being copied there is none; one that is damaged is refused, and its successor served."""
+    bucket = storage.at(buckets.new_bucket("gs"))
+    registry, payloads = bucket / "models", bucket / "payloads"
+    with pytest.raises(ServingError, match="no folder of models gs://"):
+        Service("small", registry, Serving()).versions.require_any()
+    storage.copy_folder(models[0.0], registry / "7", last="saved_model.pb")
+    async with running(registry, payloads) as service:
+        assert (await ask(service)).version == 7
+        one = models[1.0]
+        for name in storage.files_below(one):
+            if name != "saved_model.pb":
+                (registry / "8" / name).write_bytes((one / name).read_bytes())
+        (registry / "9" / "saved_model.pb").write_bytes(b"not a model")
+        await until(lambda: service.versions.states[0].state == "END")
+        assert [state.version for state in service.versions.states if state.state == "AVAILABLE"] == [7]
+        (registry / "8" / "saved_model.pb").write_bytes((one / "saved_model.pb").read_bytes())
+        await until(lambda: service.versions.current == 8)
+        answer = await ask(service)
+        assert answer.outputs["probability"].item() == pytest.approx(small_model.probability(1.0, ROW), rel=1e-5)
+    (file,) = [payloads / name for name in storage.files_below(payloads)]
+    with file.open("rb") as stream:
+        assert pq.read_table(stream)["model_version"].to_pylist() == [7, 8]

@@ -23,6 +23,7 @@ class Cluster:
     command: tuple[str, ...]  # kubectl, with the arguments that lead to this cluster
     ours: bool  # started by the tests, and ends with them; else somebody works with it
     image: str  # of Flightdeck, which its nodes have
+    server_image: str  # of its service
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
         """What kubectl prints on standard output; a `KubectlError` if it fails, `TimeoutExpired` if it takes longer."""

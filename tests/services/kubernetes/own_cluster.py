@@ -61,7 +61,7 @@ def running(images: Images, database_image: str) -> Iterator[Cluster]:
         _clear()
         holder = _hold()
         try:
-            node = _Node(folder, holder, images.flightdeck)
+            node = _Node(folder, holder, images)
             node.start_control_plane()
             node.start_containers(images, database_image)
             node.start_kubelet()
@@ -152,13 +152,14 @@ def _hold() -> subprocess.Popen[bytes]:
 class _Node:
     """The programs of the cluster, each a child of the holder's namespaces."""
 
-    def __init__(self, folder: Path, holder: subprocess.Popen[bytes], image: str) -> None:
+    def __init__(self, folder: Path, holder: subprocess.Popen[bytes], images: Images) -> None:
         self._programs = folder
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
         self._inside = ("nsenter", f"--target={children[0]}", "--net", "--mount", "--pid", "--")
         self._certificates = RUN / "certificates"
         kubectl = [str(folder / "kubectl"), f"--kubeconfig={RUN / 'admin.kubeconfig'}"]
-        self.cluster = Cluster(("nsenter", f"--target={children[0]}", "--net", "--", *kubectl), True, image)
+        command = ("nsenter", f"--target={children[0]}", "--net", "--", *kubectl)
+        self.cluster = Cluster(command, ours=True, image=images.flightdeck, server_image=images.server)
 
     def start_control_plane(self) -> None:
         """etcd, the API server, the controllers and the scheduler; returns when the API server is ready."""
