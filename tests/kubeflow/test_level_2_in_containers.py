@@ -188,7 +188,7 @@ def service(level_2, services, begun) -> Iterator[Service]:
         (file,) = (level_2.spans / "span-006").glob("*.parquet")
         june = pd.read_parquet(file)
         june = june[[name for name in june if name in taken or name == KEY]]
-        yield Service(client, json.loads(june.to_json(orient="records")))
+        yield Service(client, json.loads(str(june.to_json(orient="records"))))
     finally:
         client.close()
         container.remove(force=True)
