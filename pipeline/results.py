@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.base_model import learned_spans
-from components.span_example_gen.storage import list_files, list_spans
+from components.span_example_gen.storage import list_files, list_spans, open_file
 from ledger.outputs import Output, outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -143,7 +143,7 @@ def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[s
         names = list_spans(folder)
         files = [file for span in spans if span in names for file in list_files(folder, span, names[span])[0]]
         for file in sorted(files):
-            with fileio.open(file.uri, "rb") as stream:
+            with open_file(file) as stream:
                 content = stream.read()
             digest = hashlib.sha256(content).hexdigest()
             described.append({"name": file.name, "span": file.span, "bytes": len(content), "sha256": digest})
