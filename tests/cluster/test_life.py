@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests import forked
 from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
@@ -396,9 +397,13 @@ def test_a_pod_that_is_taken_away_loses_no_request_and_neither_did_anything_befo
 def test_the_exporter_tells_which_version_should_be_served(cluster, rolled_back):
     proxy = f"/api/v1/namespaces/{NAMESPACE}/services/flightdeck-exporter:metrics/proxy/metrics"
     (back,) = {served["version"] for served in rolled_back[1].values()}
-    told = cluster.kubectl("get", "--raw", proxy)
-    assert f"flightdeck_registry_served_version {float(back)}" in told
-    assert 'flightdeck_registry_changes_total{origin="rollback"} 1.0' in told
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(cluster.kubectl("get", "--raw", proxy))
+        for sample in family.samples
+    }
+    assert told["flightdeck_registry_served_version",] == back
+    assert told["flightdeck_registry_changes_total", "rollback"] == 1
 
 
 READ_LOG = """
