@@ -26,8 +26,9 @@ pytestmark = pytest.mark.kubeflow
 
 
 @pytest.fixture
-def factory(emulators: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Factory]:
+def factory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Factory]:
     """Three runs and their versions, with everything in the bucket and the server."""
+    request.getfixturevalue("emulators")
     bucket = buckets.new_bucket("gs")
     with mariadb.running() as server, server.passing_database() as environment:
         for name, value in environment.items():

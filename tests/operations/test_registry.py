@@ -337,7 +337,8 @@ def test_a_workspace_in_a_bucket_needs_a_server_for_what_a_bucket_cannot_do() ->
         Registry(read_settings(CONFIG, ["workspace=gs://bucket/path"]))
 
 
-def test_a_bucket_that_cannot_be_read_is_one_sentence(tmp_path: Path, emulators: None) -> None:
+@pytest.mark.usefixtures("emulators")
+def test_a_bucket_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     factory = Factory(tmp_path / "workspace", "push.destination=gs://nobody-made-this/models")
     factory.train("one")
     with pytest.raises(RegistryError, match=r"gs://nobody-made-this/models.*\.$"):

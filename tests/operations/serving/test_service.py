@@ -233,7 +233,8 @@ def columns_of_examples(rows: list[dict]) -> columns.Columns:
     return {"examples": columns.objects([small_model.example(row) for row in rows])}
 
 
-async def test_versions_and_payloads_in_a_bucket_are_like_those_in_a_folder(models, emulators) -> None:
+@pytest.mark.usefixtures("emulators")
+async def test_versions_and_payloads_in_a_bucket_are_like_those_in_a_folder(models) -> None:
     """A version that is still being copied there is none; one that is damaged is refused, and its successor served."""
     bucket = storage.at(buckets.new_bucket("gs"))
     registry, payloads = bucket / "models", bucket / "payloads"
