@@ -29,7 +29,7 @@ class SavedModel(Model):
         self._types = {name: spec.dtype for name, spec in self._signature.structured_input_signature[1].items()}
         self.ready = True
 
-    def predict(self, payload: InferRequest, headers: Any = None, response_headers: Any = None) -> InferResponse:
+    def predict(self, payload: InferRequest, *_headers: Any, **_more: Any) -> InferResponse:
         """Answers a request of the Open Inference Protocol."""
         tensors = {tensor.name: tf.constant(tensor.as_numpy(), self._types[tensor.name]) for tensor in payload.inputs}
         outputs = [
