@@ -15,7 +15,7 @@ from operations.loop.canary.act import look
 from operations.loop.canary.judgement import Verdict
 from tests.operations.loop.canary.traffic import label
 from tests.operations.serving import small_model
-from tests.operations.serving.live_server import LiveServer, serving, wait_for
+from tests.operations.serving.live_server import LiveServer, samples, serving, wait_for
 from tests.operations.test_registry import Factory
 
 pytestmark = pytest.mark.component
@@ -80,6 +80,12 @@ class Live(Factory):
                 else:
                     self.failures.append(answer.text)
 
+    def asks_with(self, canary: int, server: LiveServer) -> None:
+        """Waits until enough was asked for a verdict since the service has loaded a canary."""
+        wait_for(lambda: samples(httpx.get(f"{server.url}/metrics").text)[("canary_version",)] == canary)
+        begun = len(self.rows)
+        wait_for(lambda: len(self.rows) > begun + 1200)
+
     def labels_arrive(self, span: int) -> None:
         fresh = [name for name in list(self.rows) if name not in self.labelled]
         odds = [small_model.probability(0.0, self.rows[name]) for name in fresh]
@@ -108,12 +114,11 @@ def test_a_worse_version_is_rejected_and_a_good_one_promoted_while_every_request
     worse, good = 50, 60
     with live.served() as server:
         live.learn("worse", biased[1.5], worse, canary=True)
-        wait_for(lambda: len(live.rows) > 1200)
+        live.asks_with(worse, server)
         live.labels_arrive(1)
         rejected = wait_for(live.verdict)
         model = live.learn("good", biased[0.0], good, canary=True)
-        begun = len(live.rows)
-        wait_for(lambda: len(live.rows) > begun + 1200)
+        live.asks_with(good, server)
         live.labels_arrive(2)
         promoted = wait_for(live.verdict)
         change = live.registry().served()
