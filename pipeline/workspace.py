@@ -113,7 +113,7 @@ def lock_of_folder(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def holder_of_folder(settings: Settings, folder: Path) -> str | None:
-    """Who holds the lock of a folder in a bucket, of which the server has the lock; None if nobody does."""
+    """Who holds the database server's lock of a folder in a bucket; None if nobody does."""
     return server_lock.holder(store.connection(settings).mysql, str(folder))
 
 

@@ -53,13 +53,13 @@ def from_environment(environment: Mapping[str, str]) -> ApiKeys:
     """The keys in the variable, separated by commas or lines: two of them while clients change from one to the next.
 
     Raises:
-        ServingError: it is set and holds no key, or one that no header can carry.
+        ServingError: the variable is set but empty, or a key has characters that no header can carry.
     """
     if VARIABLE not in environment:
         return ApiKeys()
     keys = tuple(filter(None, _BETWEEN.split(environment[VARIABLE])))
     if not keys:
-        raise ServingError(f"{VARIABLE} is set and holds no API key: give it one, or unset it to let everybody ask.")
+        raise ServingError(f"{VARIABLE} is set but holds no API key: add one, or unset it to answer every client.")
     for number, key in enumerate(keys, 1):
         if not _KEY.fullmatch(key):
             raise ServingError(f"Key {number} in {VARIABLE} has characters that no header carries; use ASCII.")
