@@ -291,6 +291,7 @@ def test_the_loop_begins_with_settings_that_it_accepts(built, overlay):
         loop["image"]
     }
     if overlay == "local":
+        assert settings.kubeflow.claim is not None
         assert settings.workspace == loop["volumeMounts"][0]["mountPath"] == settings.kubeflow.claim.mount
     else:
         assert settings.workspace == "gs://example-project-flightdeck"

@@ -23,7 +23,8 @@ PORTS = ("--host", "127.0.0.1", "--port", "0")
 
 
 @pytest.fixture(scope="module")
-def bucket(emulators: None) -> str:
+def bucket(request: pytest.FixtureRequest) -> str:
+    request.getfixturevalue("emulators")
     return buckets.new_bucket("gs")
 
 
