@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0)
         else:
             with renewing(connection, given.run_id):
-                outcome = node.launch(ir, node_id, connection)
+                outcome = node.launch(ir, node_id, connection, beam=settings.beam)
         outcomes.append(outcome)
         print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
         recorder.node(given.run_id, outcome)

@@ -65,8 +65,8 @@ def run(
     Raises:
         FlightdeckError: there can be no such pipeline, or Beam could not start its workers here; nothing is recorded.
     """
-    for beam_args in (settings.beam.args, *settings.beam.components.values()):
-        check_workers(beam_args)
+    for component in (None, *settings.beam.components):
+        check_workers(settings.beam.arguments(component))
     began = time.monotonic()
     connection = store.connection(settings)
     # While it loads, the key is made.
@@ -77,7 +77,7 @@ def run(
     if settings.cache and not known:
         compiled.keep(settings, factory, name, pipeline)
     loading_seconds = round(time.monotonic() - began, 3)
-    plan = jobs.Plan(pipeline, run_id, connection)
+    plan = jobs.Plan(pipeline, run_id, connection, settings.beam)
     ledger = open_store(connection)
     recorder = Recorder(ledger)
     # To look for earlier results takes a second; to load all of TFX takes ten.
