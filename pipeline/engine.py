@@ -24,6 +24,12 @@ _CANCEL_SECONDS = 10.0
 # Java's words for a missing pool, which are as Flink 1.20 prints them.
 _KNOWN = (
     (
+        re.compile(
+            r"environment: \S+python(\S+)_sdk:(\S+)\. Runtime environment: \S+python(\S+)_sdk:(\S+?)\.?(?=\s|$)"
+        ),
+        "The workers have Beam {3} for Python {2}, and this is Beam {1} for Python {0}: give them the same image.",
+    ),
+    (
         re.compile(r"No module named '([^']+)'"),
         "A worker cannot import {0}: give the workers Flightdeck's image, or its checkout on their PYTHONPATH.",
     ),
@@ -75,7 +81,7 @@ class Job:
         # From now on, because whoever submitted it may go before it waits.
         _running.add(self)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: D105
         return getattr(self._result, name)
 
     def wait_until_finish(self, duration: int | None = None) -> Any:
@@ -106,11 +112,13 @@ class Job:
 _running: set[Job] = set()
 
 
-@fork_server.abandoned.append
 def cancel_jobs() -> None:
     """Cancels every job that this process waits for."""
     for job in list(_running):
         job.cancel()
+
+
+fork_server.abandoned.append(cancel_jobs)
 
 
 def reach(endpoint: str) -> None:
@@ -127,10 +135,11 @@ def reach(endpoint: str) -> None:
 
 def explained(error: Exception, endpoint: str, pool: str) -> str:
     """What went wrong, as one sentence: of a job server at HOST:PORT, or of a job, whose workers come from `pool`."""
-    if isinstance(error, grpc.FutureTimeoutError) or (isinstance(error, grpc.Call) and _code(error) == "UNIMPLEMENTED"):
+    code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+    if isinstance(error, grpc.FutureTimeoutError) or code == "UNIMPLEMENTED":
         return f"What listens at {endpoint} is no Beam job server: change beam.flink.job_endpoint."
     if isinstance(error, grpc.RpcError):
-        return f"The job server at {endpoint} has gone ({_code(error)}): start it again, and run again to go on."
+        return f"The job server at {endpoint} has gone ({code}): start it again, and run again to go on."
     text = str(error)
     for pattern, sentence in _KNOWN:
         if match := pattern.search(text):
@@ -139,7 +148,3 @@ def explained(error: Exception, endpoint: str, pool: str) -> str:
         if said := pattern.findall(text):
             return said[-1].strip()
     return (text.strip().splitlines() or [type(error).__name__])[0]
-
-
-def _code(error: grpc.RpcError) -> str:
-    return error.code().name if isinstance(error, grpc.Call) else type(error).__name__

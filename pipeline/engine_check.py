@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 import json
 import os
-import platform
 import re
 import secrets
 import socket
@@ -35,10 +34,8 @@ _WORKER_ID = re.compile(r'worker_id="([^"]+)"|--id=(\S+)')
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What a worker must find: the same versions and code, and a file with this content in this folder."""
+    """What a worker must find: the same code, and a file with this content in this folder."""
 
-    beam: str
-    python: str
     sources: Mapping[str, str]
     folder: str
     content: str
@@ -61,9 +58,7 @@ def check(arguments: Sequence[str], workspace: str, parallelism: int, timeout: f
     """
     began = time.monotonic()
     folder = storage.at(workspace) / f".beam-check-{secrets.token_hex(4)}"
-    expected = Expected(
-        beam.__version__, platform.python_version(), stamp.sources(), str(folder), content=secrets.token_hex(8)
-    )
+    expected = Expected(stamp.sources(), str(folder), content=secrets.token_hex(8))
     try:
         storage.make_folder(folder)
         storage.write(folder / _QUESTION, expected.content)
@@ -97,8 +92,8 @@ def _run(arguments: Sequence[str], expected: Expected, parallelism: int, timeout
     if thread.is_alive():
         engine.cancel_jobs()
         raise EngineError(
-            f"The engine did not do two lines of work within {timeout:.0f} s; its job was cancelled. The logs of the job "
-            "server and of the worker pools tell what its workers waited for."
+            f"The engine did not do two lines of work within {timeout:.0f} s; its job was cancelled: look at the logs "
+            "of the job server and of the worker pools."
         )
     if raised:
         text = str(raised[0]).split(" [while running ")[0] or type(raised[0]).__name__
@@ -108,22 +103,12 @@ def _run(arguments: Sequence[str], expected: Expected, parallelism: int, timeout
 def look(_number: int, expected: Expected) -> None:
     """What a worker does: looks around, and writes down that it was there; raises an EngineError with what is wrong."""
     host = socket.gethostname()
-    versions = {"Beam": (beam.__version__, expected.beam), "Python": (platform.python_version(), expected.python)}
-    for name, (there, here) in versions.items():
-        if there != here:
-            raise EngineError(f"The worker on {host} has {name} {there}, and this is {here}: give it the same image.")
-    sources = stamp.sources()
-    if other := sorted(
-        name for name in {*sources, *expected.sources} if sources.get(name) != expected.sources.get(name)
-    ):
+    there, here = stamp.sources(), expected.sources
+    if other := sorted(name for name in {*there, *here} if there.get(name) != here.get(name)):
         raise EngineError(
-            f"The worker on {host} has other code than this ({len(other)} files, {other[0]} first): give it the same image."
+            f"The worker on {host} has other code than this, {other[0]} first of {len(other)} files: give it the same "
+            "image."
         )
-    for module in _MODULES:
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise EngineError(f"The worker on {host} cannot import {module}: {error}") from error
     folder = storage.at(expected.folder)
     try:
         same = (folder / _QUESTION).read_text() == expected.content
@@ -131,10 +116,15 @@ def look(_number: int, expected: Expected) -> None:
         same = False
     if not same:
         raise EngineError(_unseen("the worker on", host, f"does not see {folder}"))
+    for module in _MODULES:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise EngineError(f"The worker on {host} cannot import {module}: {error}") from error
     if shared := _worker_of_another():
         raise EngineError(
-            f"The worker pool on {host} serves two TaskManagers, or two jobs, which both call a worker {shared}: give each "
-            "TaskManager a pool of its own, and run one job at a time."
+            f"The worker pool on {host} serves two TaskManagers, or two jobs, which both call a worker {shared}: give "
+            "each TaskManager a pool of its own, and run one job at a time."
         )
     try:
         storage.write(folder / f"worker-{host}-{os.getpid()}.json", json.dumps([host, os.getpid()]))

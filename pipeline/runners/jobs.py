@@ -33,7 +33,7 @@ class Plan:
     pipeline: Compiled
     run_id: str
     connection: metadata_store_pb2.ConnectionConfig
-    beam: Beam = Beam()
+    beam: Beam = dataclasses.field(default_factory=Beam)
 
 
 def compile_pipeline(factory: str, settings: Mapping[str, Any], arguments: tuple[Any, ...]) -> Compiled:

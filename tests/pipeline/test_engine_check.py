@@ -4,15 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pipeline.settings import Flink
 from tests.services import engine
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
+# Each starts processes that import TensorFlow; what they have in common is tested with the others.
+slow = pytest.mark.proof
 PACKAGES = Path(next(path for path in sys.path if path.endswith("site-packages")))
 # A Python that has the packages, but does not know of this checkout, which only the environment's own Python does.
 BARE = {"python": getattr(sys, "_base_executable", sys.executable), "folder": Path("/")}
@@ -66,6 +71,7 @@ def test_no_worker_pool_is_one_sentence(check):
     assert refused(check(nowhere)).startswith(f"No worker pool answers at {nowhere}: start one beside each TaskManager")
 
 
+@slow
 def test_workers_without_our_code_or_with_other_code_are_one_sentence(check, tmp_path):
     with engine.worker_pool({"PYTHONPATH": str(PACKAGES)}, **BARE) as pool:
         assert refused(check(pool)).startswith("A worker cannot import pipeline: give the workers Flightdeck's image")
@@ -74,9 +80,10 @@ def test_workers_without_our_code_or_with_other_code_are_one_sentence(check, tmp
     (other / "components" / "statistics.py").open("a").write("\n")
     with engine.worker_pool({"PYTHONPATH": f"{other}{os.pathsep}{PACKAGES}"}, **BARE) as pool:
         said = refused(check(pool))
-    assert "has other code than this (1 files, components/statistics.py first)" in said
+    assert "has other code than this, components/statistics.py first of 1 files" in said
 
 
+@slow
 def test_a_worker_with_another_beam_is_one_sentence(check, tmp_path):
     """A copy of Beam that says it is another version, as that one would."""
     beam = tmp_path / "apache_beam"
@@ -87,7 +94,7 @@ def test_a_worker_with_another_beam_is_one_sentence(check, tmp_path):
     (beam / "version.py").write_text("__version__ = '2.70.0'\n")
     with engine.worker_pool({"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}{os.pathsep}{PACKAGES}"}, **BARE) as pool:
         said = refused(check(pool))
-    assert "has Beam 2.70.0, and this is 2." in said
+    assert said.startswith("The workers have Beam 2.70.0 for Python 3.")
 
 
 def test_a_workspace_that_the_worker_does_not_see_is_one_sentence(check, tmp_path):
@@ -99,25 +106,24 @@ def test_a_workspace_that_the_worker_does_not_see_is_one_sentence(check, tmp_pat
     assert said.startswith("The workspace is not shared: the worker on ")
 
 
-def test_a_pool_that_is_shared_is_one_sentence(check, server, tmp_path):
+@slow
+def test_a_pool_that_is_shared_is_one_sentence(check):
     """Two job services with one pool: like two TaskManagers, both call their first worker alike."""
-    with engine.worker_pool() as pool, engine.job_server() as (other, _):
-        options = [f"--job_endpoint={other}", "--environment_type=EXTERNAL", f"--environment_config={pool}"]
-        code = "import time, apache_beam as beam\nwith beam.Pipeline() as p: _ = p | beam.Create([600]) | beam.Map(time.sleep)"
-        program = f"import sys; sys.argv[1:] = []\n{code.replace('Pipeline()', f'Pipeline(argv={_argv(options)!r})')}"
+    with engine.worker_pool() as pool, engine.job_server() as (endpoint, _), engine.job_server() as (other, _):
+        arguments = Flink(job_endpoint=other, environment_config=pool, parallelism=2).arguments()
+        program = f"import time, apache_beam\nwith apache_beam.Pipeline(argv={list(arguments)}) as pipeline:\n"
+        program += " _ = pipeline | apache_beam.Create([600]) | apache_beam.Map(time.sleep)"
         holder = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
+        wait_for_workers(pool)
         try:
-            said = refused(check(pool))
+            said = refused(check(pool, endpoint=endpoint))
         finally:
             holder.kill()
             holder.wait()
     assert "serves two TaskManagers, or two jobs, which both call a worker " in said
 
 
-def _argv(options: list[str]) -> list[str]:
-    return ["--runner=PortableRunner", *options, "--parallelism=2", "--sdk_container_image=none"]
-
-
+@slow
 def test_an_engine_that_never_answers_is_given_up(check, tmp_path):
     """Its workers cannot start at all, which Beam's job service waits for."""
     broken = tmp_path / "bin" / "python"
@@ -126,4 +132,13 @@ def test_an_engine_that_never_answers_is_given_up(check, tmp_path):
     broken.chmod(0o755)
     with engine.worker_pool(python=str(broken)) as pool:
         said = refused(check(pool, "--timeout", "20"))
-    assert said.startswith("The engine did not do two lines of work within 20 s; its job was cancelled.")
+    assert said.startswith("The engine did not do two lines of work within 20 s; its job was cancelled:")
+
+
+def wait_for_workers(pool: str) -> None:
+    """Until a pool has started workers."""
+    option, deadline = f"--service_port={pool.rpartition(':')[2]}", time.monotonic() + 120
+    pools = [process for process in psutil.process_iter(["cmdline"]) if option in (process.info["cmdline"] or ())]
+    while not any(process.children() for process in pools):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
