@@ -50,7 +50,7 @@ app = App(
 kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 kubeflow.app.command(name="upload")(kubeflow_release.upload)
 kubeflow.app.command(name="promote")(kubeflow_release.promote)
-for group in (data, config, beam, image, kubeflow, lab, alerts, runs, serve, models, canary):
+for group in (data, config, beam, image, kubeflow, lab, alerts, runs, serve, models, canary, report):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
     *(
@@ -64,7 +64,7 @@ for command in (
         watch.watch,
         replay.replay,
     ),
-    *(report.report, tensorboard.tensorboard, upgrade.upgrade),
+    *(tensorboard.tensorboard, upgrade.upgrade),
 ):
     app.command()(command)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import storage
 from flightdeck.console import console, noise_into
 from flightdeck.options import Options, open_ledger
 from flightdeck.prepared import prepared_run
@@ -26,14 +27,22 @@ if TYPE_CHECKING:
 def predict(
     options: Options,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help="Parquet or CSV. Default: a window of spans.")
+        list[Path] | None,
+        typer.Argument(
+            parser=storage.at,
+            metavar="FILE...",
+            help="Parquet or CSV, here or in a bucket. Default: a window of spans.",
+        ),
     ] = None,
     window: Annotated[
         str | None, typer.Option(help="Spans FIRST:LAST to predict. Default without files: newest:newest.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.", dir_okay=False)] = Path(
-        "workspace/predictions.parquet"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=storage.at, metavar="FILE", help="Parquet file to write, here or in a bucket."
+        ),
+    ] = Path("workspace/predictions.parquet"),
     pipeline: Annotated[
         bool | None,
         typer.Option(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import storage
-from flightdeck.console import console, print_json, shown
-from flightdeck.options import Options
+from flightdeck.console import console, json_of, print_json, shown
+from flightdeck.options import App, Options
 from ledger.formats import count, size
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
     from operations.registry import Version
 
+PORT = 8082
+app = App(invoke_without_command=True)
 
+
+@app.callback()
 def report(
     options: Options,
+    context: typer.Context,
     output: Annotated[
         str | None,
         typer.Option(
@@ -37,6 +43,9 @@ def report(
     What was seen of the served versions has a page as well, and so has each replay of the workspace.
     It opens from disk and asks no network for anything. An older report in the same folder is replaced.
     """
+    if context.invoked_subcommand:
+        return
+
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_place
     from operations.report import monitoring, replays, site
@@ -86,6 +95,37 @@ def report(
             typer.echo(f"A replay is left out, because its document cannot be read: {replay}")
     if show:
         webbrowser.open(written.index.as_uri())
+
+
+@app.command()
+def serve(
+    options: Options,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of the report, here or in a bucket.",
+            show_default="`report` in the workspace",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = PORT,
+) -> None:
+    """Serve the report to browsers elsewhere, until Ctrl+C or SIGTERM.
+
+    Nobody is asked who they are. A newer report is served as a whole, some seconds after it is complete; before the
+    first one, the answer is 503.
+    """
+    from operations.report import hosting
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    place = storage.at(options.settings.workspace) / "report" if folder is None else storage.at(folder)
+    with hosting.listen(host, port) as listening:
+        url = f"http://{host}:{listening.getsockname()[1]}"
+        typer.echo(json_of({"url": url}, indent=None) if options.as_json else f"Report    {url}\nCtrl+C ends it.")
+        hosting.run(hosting.Site(place), listening)
 
 
 def _versions(settings: Settings) -> list[Version]:

@@ -150,6 +150,7 @@ def _print_next_steps(view: RunView, on: Console, options: str, run_options: str
         "pushed": [
             (again, "again: nothing changed, so every node comes from the cache"),
             (other, "train a challenger to the model just pushed"),
+            (command("serve", options), "answer requests with it"),
             (command("predict", options, "--window newest:newest"), "batch predictions of the newest span"),
             (command("data schema-diff", options), "what the data shows against what was agreed"),
         ],

@@ -27,7 +27,10 @@ _SHOWN = 10
 def watch(
     options: Options,
     once: Annotated[
-        bool, typer.Option("--once", help="Make one round, for cron; waits for a run on this machine.")
+        bool,
+        typer.Option(
+            "--once", help="Make one round, for cron; waits for new spans to settle, and for a run on this machine."
+        ),
     ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Only show what waits, what runs and the last runs.")
@@ -105,7 +108,7 @@ def _status(settings: Settings, as_json: bool) -> None:
     from operations.loop.loop import folder_of, watcher
 
     # Asking makes nothing.
-    waits, attempts, problem = _now(settings) if folder_of(settings).is_dir() else ([], [], None)
+    waits, settling, attempts, problem = _now(settings) if folder_of(settings).is_dir() else ([], [], [], None)
     watched = watcher(settings)
     running = next((attempt for attempt in attempts if attempt.ended is None), None)
     ended = [attempt for attempt in reversed(attempts) if attempt.ended is not None][:_SHOWN]
@@ -116,6 +119,7 @@ def _status(settings: Settings, as_json: bool) -> None:
             "watched_by": watched,
             "running": running and _document(running),
             "waiting": [{**dict(wait.trigger), "starts": wait.starts, "due": wait.due} for wait in waits],
+            "settling": settling,
             "problem": problem,
             "runs": [_document(attempt) for attempt in ended],
         }
@@ -128,6 +132,9 @@ def _status(settings: Settings, as_json: bool) -> None:
     for wait in waits:
         again = f", after {wait.starts} of {settings.continuous.starts} starts, from {wait.due:%H:%M:%S} UTC on"
         typer.echo(f"Waiting     {wait.trigger.reason}{again if wait.starts else ''}")
+    if settling:
+        spans = f"{'spans' if len(settling) > 1 else 'span'} {', '.join(map(str, settling))}"
+        typer.echo(f"Settling    {spans}, changed within the last {settings.continuous.settle_seconds:g} s")
     if problem is not None:
         typer.echo(f"Problem     {problem}")
     if ended:
@@ -137,8 +144,8 @@ def _status(settings: Settings, as_json: bool) -> None:
         )
 
 
-def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
-    """What waits for a run; the attempts, oldest first; and why it is not known what waits."""
+def _now(settings: Settings) -> tuple[list[Waiting], list[int], list[Attempt], str | None]:
+    """What waits for a run; spans that settle; the attempts, oldest first; and why it is not known what waits."""
     from operations.loop.attempts import Attempts
 
     reader = open_ledger(settings)
@@ -148,10 +155,11 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[Attempt], str | None]:
         from operations.loop.seen import Spans
 
         try:
-            spans = Spans().now(settings, now.timestamp())
-            return triggers_now(settings, reader, attempts, spans, now)[1], attempts.all(), None
+            spans = Spans()
+            waits = triggers_now(settings, reader, attempts, spans.now(settings, now.timestamp()), now)[1]
+            return waits, list(spans.settling), attempts.all(), None
         except FlightdeckError as error:
-            return [], attempts.all(), str(error)
+            return [], [], attempts.all(), str(error)
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:

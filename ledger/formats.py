@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 NOTHING = "-"
+_LONGEST_TEXT = 40
 
 
 def number(value: float | None) -> str:
@@ -79,6 +80,16 @@ def interval(of: Any, figure: Callable[[float], str] = number) -> str:
 def local_moment(when: datetime | None) -> str:
     """A time as it was on the clock of this machine, to the minute."""
     return NOTHING if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def excerpt(text: str) -> str:
+    """A text on one line: the beginning, if it is longer than names of categories usually are."""
+    line = " ".join(text.split())
+    if len(line) <= _LONGEST_TEXT:
+        return line
+    cut = line[: _LONGEST_TEXT - 1]
+    whole, _, _ = cut.rpartition(" ")
+    return f"{whole or cut}\N{HORIZONTAL ELLIPSIS}"
 
 
 def spans(numbers: Sequence[int]) -> str:

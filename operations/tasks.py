@@ -296,8 +296,14 @@ class MulticlassTask(Task):
         return np.array(self.target.classes, object)
 
     def named(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Adds the name of the most probable class, the first one if there are several: text, objects [rows]."""
-        return {**outputs, CLASS: self._names[outputs[self.output].argmax(axis=1)]}
+        """Adds the name of the most probable class, the first one if there are several: text, objects [rows].
+
+        Where a probability is NaN, it is the empty text, which stands for a missing one.
+        """
+        probabilities = outputs[self.output]
+        names = self._names[probabilities.argmax(axis=1)]
+        names[np.isnan(probabilities).any(axis=1)] = ""
+        return {**outputs, CLASS: names}
 
     @property
     def parameters(self) -> Mapping[str, dict[str, Any]]:
@@ -315,6 +321,7 @@ class MulticlassTask(Task):
     def observed(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Returns the probability of the class that was answered, by class: how often it was, and how certainly."""
         probabilities = outputs[self.output]
+        probabilities = probabilities[~np.isnan(probabilities).any(axis=1)]
         answered, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)
         return {
             f"{self.output}/{self.target.classes[number]}": highest[answered == number]

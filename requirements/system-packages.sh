@@ -20,7 +20,7 @@ case ${1:-} in
         command -v runc >/dev/null || packages+=(runc)
         ;;
     browser) packages=(chromium fonts-dejavu-core) ;;
-    load) packages=(nghttp2-client) ;;  # h2load, which asks the servers that benchmarks/serving_peers.py compares
+    load) packages=(nghttp2-client) ;;  # h2load, which asks the servers that benchmarks/serving_peers compares
     prometheus) packages=(prometheus) ;;  # unpacked into .tools/prometheus: installed, it would start by itself
     *) echo "usage: system-packages.sh python|compiler|headers|build|docker|mariadb|kubernetes|cluster|browser|load|prometheus" >&2; exit 2 ;;
 esac

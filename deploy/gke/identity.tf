@@ -1,11 +1,31 @@
-# Four Google identities, each with what its part needs. None has a key; pods borrow theirs through Workload Identity.
+# Google identities, each with what its part needs. None has a key; pods borrow theirs through Workload Identity.
 
 locals {
   # Google identity => Kubernetes namespace and service account that may act as it (deploy/kubernetes).
   workloads = {
     runner   = "kubeflow/flightdeck-runner"
+    watch    = "kubeflow/flightdeck-watch"
+    exporter = "kubeflow/flightdeck-exporter"
+    report   = "kubeflow/flightdeck-report"
     server   = "flightdeck/flightdeck-server"
+    site     = "flightdeck/flightdeck-site"
     database = "flightdeck/flightdeck-database"
+  }
+
+  # Who reads the whole bucket, and who writes there: pipelines and the loop read spans and write artifacts and models.
+  bucket = {
+    runner   = "roles/storage.objectUser"
+    watch    = "roles/storage.objectUser"
+    exporter = "roles/storage.objectViewer"
+    report   = "roles/storage.objectViewer"
+  }
+
+  # Who has a folder of the bucket beside that, or only that: the service reads versions and writes its log.
+  folders = {
+    server_models   = { workload = "server", folder = "models", role = "roles/storage.objectViewer" }
+    server_payloads = { workload = "server", folder = "payloads", role = "roles/storage.objectUser" }
+    report_reports  = { workload = "report", folder = "reports", role = "roles/storage.objectUser" }
+    site_reports    = { workload = "site", folder = "reports", role = "roles/storage.objectViewer" }
   }
 
   runner = google_service_account.workload["runner"].member
@@ -49,18 +69,21 @@ resource "google_service_account_iam_member" "workload" {
   member             = "serviceAccount:${google_container_cluster.main.workload_identity_config[0].workload_pool}[${each.value}]"
 }
 
-# Pipelines read spans and write artifacts and models.
-resource "google_storage_bucket_iam_member" "runner" {
+resource "google_storage_bucket_iam_member" "workload" {
+  for_each = local.bucket
+
   bucket = google_storage_bucket.workspace.name
-  role   = "roles/storage.objectUser"
-  member = local.runner
+  role   = each.value
+  member = google_service_account.workload[each.key].member
 }
 
-# Model servers read.
-resource "google_storage_bucket_iam_member" "server" {
-  bucket = google_storage_bucket.workspace.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.workload["server"].member
+resource "google_storage_managed_folder_iam_member" "workload" {
+  for_each = local.folders
+
+  bucket         = google_storage_bucket.workspace.name
+  managed_folder = google_storage_managed_folder.workspace[each.value.folder].name
+  role           = each.value.role
+  member         = google_service_account.workload[each.value.workload].member
 }
 
 # The Auth Proxy connects to the database; who it is there is decided by user and password.

@@ -1,3 +1,8 @@
+locals {
+  registry  = "${google_artifact_registry_repository.images.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+  workspace = join("/", compact([google_storage_bucket.workspace.url, var.workspace_folder]))
+}
+
 output "credentials_command" {
   description = "Makes kubectl talk to the cluster."
   value       = "gcloud container clusters get-credentials ${google_container_cluster.main.name} --location ${google_container_cluster.main.location} --project ${var.project}"
@@ -5,12 +10,12 @@ output "credentials_command" {
 
 output "registry" {
   description = "Where images are pushed: flightdeck image push adds a name and the commit."
-  value       = "${google_artifact_registry_repository.images.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+  value       = local.registry
 }
 
 output "workspace" {
   description = "The pipeline's workspace: spans, artifacts and models lie below it."
-  value       = google_storage_bucket.workspace.url
+  value       = local.workspace
 }
 
 output "database_instance" {
@@ -49,13 +54,23 @@ output "kubernetes_settings" {
       annotations = { "config.kubernetes.io/local-config" = "true" }
     }
     data = {
+      # What was built and pushed, Terraform does not know: put the commit in.
+      image            = "${local.registry}/flightdeck:COMMIT-gpu"
+      serverImage      = "${local.registry}/flightdeck:COMMIT-serve"
+      workspace        = local.workspace
+      modelFolder      = "${local.workspace}/models/${var.model_name}"
+      payloadFolder    = "${local.workspace}/payloads"
+      reportFolder     = "${local.workspace}/reports/latest"
       modelName        = var.model_name
-      modelFolder      = "${google_storage_bucket.workspace.url}/models/${var.model_name}"
       modelVersion     = "1"
       databaseInstance = google_sql_database_instance.metadata.connection_name
+      databaseIdentity = google_service_account.workload["database"].email
       runnerIdentity   = google_service_account.workload["runner"].email
       serverIdentity   = google_service_account.workload["server"].email
-      databaseIdentity = google_service_account.workload["database"].email
+      watchIdentity    = google_service_account.workload["watch"].email
+      exporterIdentity = google_service_account.workload["exporter"].email
+      reportIdentity   = google_service_account.workload["report"].email
+      siteIdentity     = google_service_account.workload["site"].email
     }
   })
 }

@@ -170,6 +170,17 @@ variable "model_name" {
   default     = "late-flights"
 }
 
+variable "workspace_folder" {
+  description = "Folder of the bucket that is the workspace, such as the name of a project of `flightdeck new`. Default: the whole bucket."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*)?$", var.workspace_folder))
+    error_message = "workspace_folder must be a folder such as taxi, with no slash at its beginning or end."
+  }
+}
+
 variable "dataflow" {
   description = "Let pipelines run Beam on Dataflow."
   type        = bool

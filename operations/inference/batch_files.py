@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import storage
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.columns import MISSING
@@ -49,18 +50,18 @@ def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
 
     folders = {
         int(match[1]): folder
-        for folder in (Path(spans).iterdir() if Path(spans).is_dir() else ())
+        for folder in storage.entries(storage.at(spans))
         if (match := re.fullmatch(r"span-([0-9]+)", folder.name)) and folder.is_dir()
     }
     if not folders:
         raise InputError(f"There is no span in {spans}; prepare the data, or name the files to predict.")
     files = []
     for span in Window.parse(window).resolve(sorted(folders), spans):
-        files += sorted(
+        files += [
             (file, span)
-            for file in folders[span].iterdir()
+            for file in storage.entries(folders[span])
             if file.suffix in (".parquet", ".csv") and not file.name.startswith((".", "_"))
-        )
+        ]
     return files
 
 
@@ -74,12 +75,12 @@ def inspect(path: Path, span: int | None = None) -> InputFile:
         raise InputError(f"{path} is neither a .parquet nor a .csv file.")
     try:
         if path.suffix == ".parquet":
-            with pq.ParquetFile(path) as file:
+            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
                 names, rows = file.schema_arrow.names, file.metadata.num_rows
                 columns = dict(zip(names, file.schema_arrow.types, strict=True))
         else:
             options = pa_csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
-            with pa_csv.open_csv(path, convert_options=options) as reader:
+            with path.open("rb") as stream, pa_csv.open_csv(stream, convert_options=options) as reader:
                 names = reader.schema.names
                 rows = sum(batch.num_rows for batch in reader)
             columns = dict.fromkeys(names)
@@ -158,7 +159,7 @@ class Inputs:
         names = [*self.types, *(name for name in self.keys if name not in self.types)]
         try:
             if file.path.suffix == ".parquet":
-                with pq.ParquetFile(file.path) as parquet:
+                with file.path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
                     yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=names)
             else:
                 arrow = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
@@ -171,7 +172,10 @@ class Inputs:
                     quoted_strings_can_be_null=True,
                 )
                 reading = pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES)
-                with pa_csv.open_csv(file.path, read_options=reading, convert_options=options) as reader:
+                with (
+                    file.path.open("rb") as stream,
+                    pa_csv.open_csv(stream, read_options=reading, convert_options=options) as reader,
+                ):
                     yield from reader
         except (pa.ArrowException, OSError) as error:
             reason = re.sub(

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import storage
 from errors import FlightdeckError
 from ledger.outputs import Output
 from operations import tasks
@@ -243,7 +243,7 @@ def _writing(output: Path, version: Version) -> Iterator[Callable[[pa.RecordBatc
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    temporary = output.with_name(f".{output.name}.partial")
+    temporary = storage.staging(output)
     writer: pq.ParquetWriter | None = None
 
     def write(ids: pa.RecordBatch, outputs: Mapping[str, np.ndarray]) -> None:
@@ -262,13 +262,13 @@ def _writing(output: Path, version: Version) -> Iterator[Callable[[pa.RecordBatc
         writer.write_table(table.cast(writer.schema))
 
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(output.parent)
         yield write
         if writer is not None:
             writer.close()
-            os.replace(temporary, output)
+            storage.publish(temporary, output)
     except OSError as error:
-        raise PredictionError(f"{output} cannot be written: {error.strerror or error}.") from error
+        raise PredictionError(f"{output} cannot be written: {storage.why(error)}.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -77,6 +77,10 @@ class Loop:
         settings = self._load()
         with self._listening():
             result = self._one_round(settings)
+            if wait and (seconds := self._rounds.settles_in):
+                # Such as what was prepared just before; no other round may come that would find it.
+                self._sleep(seconds)
+                result = self._one_round(settings) or result
             while wait and not self._asked_to_stop and self._rounds.goes_on():
                 self._sleep(min(1.0, settings.continuous.poll_seconds))
                 result = self._rounds.settle(settings, datetime.now(UTC)) or result

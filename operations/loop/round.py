@@ -124,6 +124,11 @@ class Rounds:
         """What could not be done in the last round: step -> sentence."""
         return self._problems
 
+    @property
+    def settles_in(self) -> float:
+        """Seconds until the spans count that the last round passed over, as they may still be being written."""
+        return max(self._spans.settling.values(), default=0.0)
+
     def goes_on(self) -> Attempt | None:
         """The run that has not been settled."""
         return self._attempts.open()
@@ -157,7 +162,8 @@ class Rounds:
 
     def _alert(self, alert: Alert) -> None:
         if self._takes_alerts(alert):
-            self._tell(Event("alert", f"{alert.severity.capitalize()}: {alert.title}", alert.model_dump(mode="json")))
+            text = f"{alert.severity.capitalize()}: {alert.title}. {alert.text}"
+            self._tell(Event("alert", text, alert.model_dump(mode="json")))
 
     def _changed(self, name: str, *what: object) -> bool:
         before, self._looked[name] = self._looked.get(name), what

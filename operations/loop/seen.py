@@ -26,9 +26,14 @@ _PLACES = ("data.spans",)
 
 
 class Spans:
-    """The spans that a run would ingest; a file is read again only when it was written to."""
+    """The spans that a run would ingest; a file is read again only when it was written to.
+
+    Attributes:
+        settling: those that may still be being written, each with the seconds until it counts if it stays as it is.
+    """
 
     def __init__(self) -> None:
+        self.settling: dict[int, float] = {}
         self._contents: dict[tuple[str, str], tuple[int, str]] = {}
 
     def now(self, settings: Settings, moment: float) -> dict[int, str]:
@@ -46,12 +51,15 @@ class Spans:
         left_out = list_quarantined(base, folders)
         window = Window.parse(data.window).resolve(list(folders), base, left_out)
         split_spans(window, data.eval_spans, data.window)
-        fingerprints: dict[int, str] = {}
+        self.settling, fingerprints = {}, {}
+        settle_seconds = settings.continuous.settle_seconds
         for span in window:
             files, _ = list_files(base, span, folders[span])
             places = [f"{base}/{folders[span]}", *(file.uri for file in files)]
-            settle_seconds = settings.continuous.settle_seconds
-            if not settle_seconds or moment - max(map(_changed_at, places)) >= settle_seconds:
+            left = settle_seconds and max(map(_changed_at, places)) + settle_seconds - moment
+            if left > 0:
+                self.settling[span] = left
+            else:
                 fingerprints[span] = span_fingerprint((file.name, *self._content(file)) for file in files)
         return fingerprints
 

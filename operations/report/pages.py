@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ledger.formats import NOTHING, count, duration, moment, number, percent, signed, size, spans
+from ledger.formats import NOTHING, count, duration, excerpt, moment, number, percent, signed, size, spans
 from ledger.run_facts import UNKNOWN, is_ours, last_sign_of_life, shown_window
 from ledger.run_record import RunRecord
 from ledger.run_view import FEW_ROWS, RunView, worst
@@ -283,7 +283,8 @@ def _figures(
     else:
         cells["values"] = [number(column.distinct) for column in columns.values()]
         cells["first"] = [
-            f"{column.top[0][0]} {percent(column.top[0][1])}" if column.top else NOTHING for column in columns.values()
+            f"{excerpt(column.top[0][0])} {percent(column.top[0][1])}" if column.top else NOTHING
+            for column in columns.values()
         ]
     if len(columns) > 1:
         cells["moved by"] = [_moved_by(shifts[split], column.kind) for split, column in columns.items()]

@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from ledger.formats import count, iso, number, percent
+from ledger.formats import count, excerpt, iso, number, percent
 from ledger.run_facts import evaluation_data, outcome, shown_window
 from ledger.run_record import RunRecord
 from ledger.run_view import SliceMetrics
@@ -320,7 +320,7 @@ def feature(name: str, columns: Mapping[str, Column], splits: Sequence[str]) -> 
             for value in leading
         ]
         words = "; ".join(
-            f"{split}: {', '.join(f'{value} {percent(share)}' for value, share in column.top[:3])}"
+            f"{split}: {', '.join(f'{excerpt(value)} {percent(share)}' for value, share in column.top[:3])}"
             for split, column in columns.items()
         )
         spec = _categories(tuple(splits))

@@ -132,6 +132,7 @@ def _facts(plan: ProjectPlan, name: str) -> dict[str, Any]:
         "columns": [_column(column, plan) for column in plan.columns],
         "rule": type(plan.split.rule).__name__,
         "arguments": _arguments(plan.split.rule),
+        "period": getattr(plan.split.rule, "period", None),
         "spans": len(plan.split.spans),
         "rows": len(plan.rows),
         "train_rows": f"{len(plan.rows) - newest:,}",
@@ -182,6 +183,10 @@ def _listed(columns: Any) -> str:
 def _arguments(rule: Hashed | Parts | Periods) -> dict[str, str]:
     if isinstance(rule, Hashed):
         return {"columns": f'("{rule.columns[0]}",)', "parts": str(rule.parts)}
+    if isinstance(rule, Parts):
+        # One in a line, as new data bring another one.
+        starts = "".join(f"        {json.dumps(start)},\n" for start in rule.starts)
+        return {"column": json.dumps(rule.column), "starts": f"[\n{starts}    ]"}
     return {name: json.dumps(value) for name, value in dataclasses.asdict(rule).items()}
 
 

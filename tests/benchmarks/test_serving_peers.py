@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import pipeline, serving_peers
-from benchmarks.serving_peers import KSERVE, OURS, PeersError
+from benchmarks import pipeline
+from benchmarks.serving_peers import asking, measuring, page
+from benchmarks.serving_peers.servers import BATCHING, KSERVE, MLSERVER, OURS, PeersError
 from flightdeck.settings import read_settings
 from operations.inference import columns
 from operations.serving import grpc_v2, open_inference_v2, tfserving_v1
@@ -33,7 +34,7 @@ def document(ours_ms: float = 9.5) -> dict:
         {"protocol": "v2", "rows": 1, "connections": 32, "servers": servers},
         {"protocol": "v1", "rows": 64, "connections": 32, "servers": {OURS: seen(700.0, 40.0)}},
     ]
-    parts = {serving_peers.SERVER_ALONE: 70.0, "reading the body": 30.0, serving_peers.IN_ALL: 300.0}
+    parts = {measuring.SERVER_ALONE: 70.0, "reading the body": 30.0, measuring.IN_ALL: 300.0}
     return {
         "machine": MACHINE,
         "peers": ["KServe 0.21.0"],
@@ -42,7 +43,7 @@ def document(ours_ms: float = 9.5) -> dict:
         "apart": 1e-8,
         "cells": cells,
         "bare": {"1": {"signature": 600.0, "session": 2000.0}},
-        "parts": {"v2": parts, "grpc": {**parts, serving_peers.IN_ALL: 600.0}},
+        "parts": {"v2": parts, "grpc": {**parts, measuring.IN_ALL: 600.0}},
     }
 
 
@@ -50,7 +51,7 @@ def document(ours_ms: float = 9.5) -> dict:
 @pytest.mark.parametrize("size", [1, 4])
 def test_every_server_is_asked_for_the_same_rows_in_each_protocol(size):
     rows = [{**ROWS[0], "amount": None}, *ROWS]
-    for body in serving_peers.bodies(rows, DATATYPES, "small", [size]):
+    for body in asking.bodies(rows, DATATYPES, "small", [size]):
         inputs = small_model.INPUTS
         request = message("ModelInferRequest").FromString(body.of["grpc"])
         by_rows = columns.from_rows(tfserving_v1.parse(body.of["v1"]).values, inputs)
@@ -66,41 +67,39 @@ def test_every_server_is_asked_for_the_same_rows_in_each_protocol(size):
 @pytest.mark.unit
 def test_too_few_rows_are_refused_in_a_sentence():
     with pytest.raises(PeersError, match="Only 9 rows have all values; 64 are needed"):
-        serving_peers.bodies(ROWS, DATATYPES, "small", [64])
+        asking.bodies(ROWS, DATATYPES, "small", [64])
 
 
 @pytest.mark.unit
 def test_a_peer_that_is_ahead_is_named():
-    assert serving_peers.behind(document()) == []
-    assert serving_peers.behind(document(ours_ms=130.0)) == [
-        "REST, V2, 1 row, 32 connections: KServe has a shorter p99"
-    ]
-    assert "has a shorter p99." in serving_peers.page(document(ours_ms=130.0))
+    assert page.behind(document()) == []
+    assert page.behind(document(ours_ms=130.0)) == ["REST, V2, 1 row, 32 connections: KServe has a shorter p99"]
+    assert "has a shorter p99." in page.page(document(ours_ms=130.0))
 
 
 @pytest.mark.unit
 def test_the_page_shows_each_figure_and_what_is_left_of_a_request():
-    page = serving_peers.page(document())
-    assert "| REST, V2, 1 row, 32 connections | 3,100, 9.5, 300 | 340, 120.0, 300 |" in page
-    assert "| REST, V1, 64 rows, 32 connections | 700, 40.0, 300 |  |" in page
-    assert "| everything else | 200 | 500 |" in page
-    assert "the service reaches that with REST:\n3,100." in page
+    shown = page.page(document())
+    assert "| REST, V2, 1 row, 32 connections | 3,100, 9.5, 300 | 340, 120.0, 300 |" in shown
+    assert "| REST, V1, 64 rows, 32 connections | 700, 40.0, 300 |  |" in shown
+    assert "| everything else | 200 | 500 |" in shown
+    assert "the service reaches that with REST:\n3,100." in shown
 
 
 @pytest.mark.unit
 def test_no_page_shows_other_figures_than_those_that_were_measured():
-    measured = json.loads(serving_peers.FIGURES.read_text())
-    assert serving_peers.PAGE.read_text() == serving_peers.page(measured)
+    measured = json.loads(page.FIGURES.read_text())
+    assert page.PAGE.read_text() == page.page(measured)
     for name in pipeline.QUOTING:
-        assert serving_peers.row(measured, ROOT / name) in (ROOT / name).read_text().splitlines()
+        assert page.row(measured, ROOT / name) in (ROOT / name).read_text().splitlines()
 
 
 @pytest.mark.unit
 def test_servers_that_answer_differently_are_not_compared():
-    assert serving_peers.apart([np.array([0.25, 0.5]), np.array([0.25, 0.5000001])], 2) == pytest.approx(1e-7)
+    assert asking.apart([np.array([0.25, 0.5]), np.array([0.25, 0.5000001])], 2) == pytest.approx(1e-7)
     for other, wrong in (([0.25, 0.50001], "1e-05 apart"), ([0.25, math.nan], "nan apart"), ([0.25], "each of 2 rows")):
         with pytest.raises(PeersError, match=wrong):
-            serving_peers.apart([np.array([0.25, 0.5]), np.array(other)], 2)
+            asking.apart([np.array([0.25, 0.5]), np.array(other)], 2)
 
 
 @pytest.mark.proof
@@ -108,13 +107,11 @@ def test_the_peers_answer_as_the_service_does(tmp_path: Path):
     models = tmp_path / "models"
     small_model.push(small_model.write(tmp_path / "written", 0.5), models, 1)
     settings = read_settings(ROOT / "config" / "local.yaml", [f"workspace={tmp_path}", f"push.destination={models}"])
-    measured = serving_peers.compare(
-        settings, ROWS, tmp_path / "peers", sizes=(1,), connections=(2,), turn=0.5, turns=1
-    )
+    measured = measuring.compare(settings, ROWS, tmp_path / "peers", sizes=(1,), connections=(2,), turn=0.5, turns=1)
     assert measured["apart"] <= 1e-6
     assert [cell["protocol"] for cell in measured["cells"]] == ["v2", "grpc", "v1"]
     for cell in measured["cells"][:2]:
-        assert cell["servers"].keys() == {OURS, KSERVE, serving_peers.MLSERVER, serving_peers.BATCHING}
+        assert cell["servers"].keys() == {OURS, KSERVE, MLSERVER, BATCHING}
         assert all(seen["requests_per_second"] > 0 for seen in cell["servers"].values())
     taken = measured["parts"]["v2"]
     assert taken.pop("contract") == 0  # The small model has none.

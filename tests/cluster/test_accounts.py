@@ -15,7 +15,9 @@ ACCOUNTS = (
     RUNNER,
     ("kubeflow", "flightdeck-watch"),
     ("kubeflow", "flightdeck-exporter"),
+    ("kubeflow", "flightdeck-report"),
     ("flightdeck", "flightdeck-server"),
+    ("flightdeck", "flightdeck-site"),
     ("flightdeck", "flightdeck-database"),
 )
 
@@ -115,3 +117,23 @@ def test_only_pods_that_ask_for_the_kubernetes_api_have_a_token(cluster, account
         for account in ACCOUNTS
     }
     assert [account for account, token in mounted.items() if token] == [RUNNER]
+
+
+def test_no_pod_of_the_overlay_holds_a_token(cluster, accounts):
+    names = {account for _, account in ACCOUNTS}
+    pods = [
+        pod
+        for namespace in ("kubeflow", "flightdeck")
+        for pod in cluster.get("pods", namespace=namespace)["items"]
+        if pod["spec"]["serviceAccountName"] in names - {RUNNER[1]}
+    ]
+    assert {pod["spec"]["serviceAccountName"] for pod in pods} >= {
+        *("flightdeck-server", "flightdeck-site", "flightdeck-exporter", "flightdeck-database"),
+    }
+    sources = [
+        source
+        for pod in pods
+        for volume in pod["spec"].get("volumes", [])
+        for source in volume.get("projected", {}).get("sources", [])
+    ]
+    assert [source for source in sources if "serviceAccountToken" in source] == []

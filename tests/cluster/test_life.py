@@ -1,7 +1,7 @@
 """The life of a model on the node: the pipeline's tasks, the loop, and the service that answers, tries and goes back.
 
 The tests tell one story and follow each other: requests come all the time, while a canary is tried and promoted, its
-model is rolled back, and a replica is taken away.
+model is rolled back, and pods are drained and rolled out anew.
 """
 
 import json
@@ -26,7 +26,7 @@ from tests.cluster.life import (
     kfp_server,
     round_of_the_loop,
 )
-from tests.services.kubernetes.cluster import Cluster, wait_for
+from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
 from tests.small_run import SMALL
 
 pytestmark = pytest.mark.cluster
@@ -41,7 +41,8 @@ REPLICAS = 2
 def desk(cluster, image, applied) -> Iterator[Desk]:
     # Only the rounds that a test starts.
     suspended = json.dumps({"spec": {"suspend": True}})
-    cluster.kubectl("patch", "cronjob", "flightdeck-watch", f"--namespace={NAMESPACE}", f"--patch={suspended}")
+    for job in ("flightdeck-watch", "flightdeck-report"):
+        cluster.kubectl("patch", "cronjob", job, f"--namespace={NAMESPACE}", f"--patch={suspended}")
     cluster.kubectl("rollout", "status", "--namespace=flightdeck", "statefulset/flightdeck-metadata", "--timeout=180s")
     cluster.apply(desk_pod(image))
     wait_until_ready(cluster, "desk")
@@ -370,13 +371,42 @@ def test_the_monitor_reads_what_both_pods_logged_and_the_loop_goes_back(desk, pr
     assert took[-1] < 60
 
 
-def test_a_pod_that_is_taken_away_loses_no_request_and_neither_did_anything_before(
-    cluster, desk, client, replicas, rolled_back
-):
-    names = replicas.all_ready()
-    gone = next(iter(names))
-    cluster.kubectl("delete", "pod", gone, "--namespace=flightdeck", seconds=150)
-    assert gone not in replicas.all_ready()
+def evict(cluster: Cluster, pod: str) -> None:
+    """What ``kubectl drain`` asks for each pod of a node; a KubectlError if a budget forbids it."""
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "flightdeck"}}
+    path = f"/api/v1/namespaces/flightdeck/pods/{pod}/eviction"
+    cluster.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
+
+
+@pytest.fixture(scope="module")
+def names(replicas, rolled_back) -> list[str]:
+    """The pods of the service until now; a test adds those that it brings."""
+    return list(replicas.all_ready())
+
+
+def test_a_drained_node_takes_one_pod_at_a_time(cluster, client, replicas, names):
+    first, second = names
+    evict(cluster, first)
+    with pytest.raises(KubectlError, match="would violate the pod's disruption budget"):
+        evict(cluster, second)
+
+    def replaced() -> bool:
+        ready = replicas.ready()
+        return len(ready) == REPLICAS and first not in ready
+
+    assert wait_for(replaced, seconds=300), json.dumps(replicas.pods())[-6000:]
+    names += set(replicas.ready()) - {first, second}
+
+
+def test_a_rollout_replaces_every_pod(cluster, client, replicas, names):
+    cluster.kubectl("rollout", "restart", "--namespace=flightdeck", "deployment/model-server")
+    rolled_out = ("rollout", "status", "--namespace=flightdeck", "deployment/model-server", "--timeout=400s")
+    cluster.kubectl(*rolled_out, seconds=420)
+    assert not set(replicas.all_ready()) & set(names)
+    names += replicas.ready()
+
+
+def test_no_request_failed_whatever_became_of_the_pods_and_every_answer_was_logged(desk, client, names):
     time.sleep(5)
     client.stop()
 
@@ -387,7 +417,7 @@ def test_a_pod_that_is_taken_away_loses_no_request_and_neither_did_anything_befo
     assert done["failures"] == []
     assert done["asked"] > 500
     assert len(done["versions"]) == 4  # the first, the canary, the promoted and the restored one
-    # A file is closed within some seconds, and the pod that is gone has written all that it had.
+    # A file is closed within some seconds, and the pods that are gone have written all that they had.
     assert wait_for(lambda: sum(logged(desk).values()) >= done["asked"], seconds=60), (logged(desk), done)
     written = logged(desk)
     assert set(written) >= set(names)
@@ -404,6 +434,31 @@ def test_the_exporter_tells_which_version_should_be_served(cluster, rolled_back)
     }
     assert told["flightdeck_registry_served_version",] == back
     assert told["flightdeck_registry_changes_total", "rollback"] == 1
+
+
+def test_the_report_is_written_by_its_job_and_served_as_a_site(cluster, run, rolled_back):
+    cluster.kubectl("create", "job", "report", "--from=cronjob/flightdeck-report", f"--namespace={NAMESPACE}")
+    printed = cluster.job("report", NAMESPACE, seconds=600)
+    written = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
+    cluster.kubectl("delete", "job", "report", f"--namespace={NAMESPACE}")
+    assert run["run_id"] in written["runs"]
+    site = "/api/v1/namespaces/flightdeck/services/report-site:http/proxy/"
+
+    def page(name: str) -> str:
+        try:
+            return cluster.kubectl("get", "--raw", site + name)
+        except KubectlError:
+            return ""
+
+    assert run["run_id"] in wait_for(lambda: page(""), seconds=120)
+    (back,) = {served["version"] for served in rolled_back[1].values()}
+    assert f'<th scope="row">{back} <span class="tag">served</span>' in page(written["further"]["Monitoring"])
+    assert cluster.get("deployment", "report-site", "flightdeck")["status"].get("readyReplicas") == 1
+    # It has the reports, and cannot write there; of the rest of the workspace it has nothing.
+    inside = ("exec", "--namespace=flightdeck", "deployment/report-site", "--")
+    assert cluster.succeeds(*inside, "ls", "/reports/latest/index.html")
+    for command in (("touch", "/reports/x"), ("ls", "/workspace"), ("touch", "/app/x")):
+        assert not cluster.succeeds(*inside, *command)
 
 
 READ_LOG = """

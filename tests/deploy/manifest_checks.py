@@ -16,6 +16,7 @@ CLUSTER_SCOPED = {"Namespace", "PersistentVolume", "ClusterRole", "ClusterRoleBi
 SERVICES = {"Deployment", "StatefulSet", "DaemonSet"}  # run until they are stopped
 WORKLOADS = {*SERVICES, "Job", "CronJob"}
 
+_IDENTITY = "iam.gke.io/gcp-service-account"
 # Until kube-proxy of every node, and a gateway, have taken a pod that ends out of their tables.
 _SLOWEST_NODE_SECONDS = 10.0
 
@@ -103,7 +104,8 @@ def endings(manifests: list[Manifest]) -> Iterator[str]:
         for container in pod.get("containers", []):
             if container.get("command", [])[:2] != ["flightdeck", "serve"]:
                 continue
-            given = dict(word.split("=", 1) for word in container["args"] if word.startswith("serving."))
+            times = ("serving.drain_seconds=", "serving.grace_seconds=")
+            given = dict(word.split("=", 1) for word in container["args"] if word.startswith(times))
             serving = Serving.model_validate_json(
                 json.dumps({name.removeprefix("serving."): json.loads(value) for name, value in given.items()})
             )
@@ -193,6 +195,70 @@ def least_privilege(manifests: list[Manifest]) -> Iterator[str]:
                     yield f"{label(manifest)} names {kind} {sorted(missing)}, which does not exist"
 
 
+def accounts(manifests: list[Manifest]) -> Iterator[str]:
+    """Every workload has an account of its own, to which no role is bound: none of them asks the Kubernetes API."""
+    bound = {
+        (subject["namespace"], subject["name"])
+        for binding in _of_kind(manifests, "RoleBinding")
+        for subject in binding["subjects"]
+    }
+    owners: dict[tuple[str, str], str] = {}
+    for namespace, _, pod, owner in _pods(manifests):
+        account = (namespace, pod.get("serviceAccountName", "default"))
+        if pod and account in owners:
+            yield f"{owner} has the account of {owners[account]}, {'/'.join(account)}"
+        if account in bound:
+            yield f"{owner} has the account {'/'.join(account)}, which has a role that it does not need"
+        owners[account] = owner
+
+
+def loop(manifests: list[Manifest]) -> Iterator[str]:
+    """A loop has the service beside it that writes the payload log and tries canaries."""
+    commands = [container.get("command", [])[:2] for _, container in _containers(manifests)]
+    if ["flightdeck", "watch"] in commands and ["flightdeck", "serve"] not in commands:
+        yield "The loop watches a server that writes no payload log and tries no canary"
+
+
+def database(manifests: list[Manifest]) -> Iterator[str]:
+    """The pods that are told where the metadata are reach them by a policy, and no others of ours do."""
+    for namespace, labels, pod, owner in _pods(manifests):
+        told = any(
+            variable["name"] == "FLIGHTDECK_METADATA_HOST"
+            for container in pod.get("containers", [])
+            for variable in container.get("env", [])
+        )
+        let_in = any(_lets_in(policy, namespace, labels, 3306) for policy in _of_kind(manifests, "NetworkPolicy"))
+        if told and not let_in:
+            yield f"{owner} is told of the database, and no policy lets it in"
+        if let_in and not told:
+            yield f"{owner} is let into the database, of which it knows nothing"
+
+
+def buckets(manifests: list[Manifest]) -> Iterator[str]:
+    """A pod that is told of a bucket, or reaches the database through Google, has an identity there, and gets there."""
+    closed = {_namespace(policy) for policy in _of_kind(manifests, "NetworkPolicy")}
+    identities = {
+        (_namespace(account), account["metadata"]["name"])
+        for account in _of_kind(manifests, "ServiceAccount")
+        if _IDENTITY in account["metadata"].get("annotations", {})
+    }
+    for namespace, labels, pod, owner in _pods(manifests):
+        words = [word for container in pod.get("containers", []) for word in container.get("args", [])]
+        if not any("gs://" in word or word == "--private-ip" for word in words):
+            continue
+        if (namespace, pod.get("serviceAccountName", "default")) not in identities:
+            yield f"{owner} has no identity at Google"
+        policies = [
+            rule
+            for policy in _of_kind(manifests, "NetworkPolicy")
+            if _namespace(policy) == namespace and _matches(policy["spec"]["podSelector"], labels)
+            for rule in policy["spec"].get("egress", [])
+        ]
+        for port in (443, 80):  # of Google's APIs, and of the node's server of tokens
+            if namespace in closed and not any(port == given["port"] for rule in policies for given in rule["ports"]):
+                yield f"{owner} does not reach port {port} of Google"
+
+
 def network(manifests: list[Manifest]) -> Iterator[str]:
     """Each namespace of ours denies by default, and a policy never opens a port to everybody."""
     policies = _of_kind(manifests, "NetworkPolicy")
@@ -236,7 +302,7 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
 
 ALL = (
     *(namespaces, selectors, service_ports, probes, endings, schedules, references, images, resources),
-    *(security, least_privilege, network, custom_resources),
+    *(security, least_privilege, accounts, loop, database, buckets, network, custom_resources),
 )
 
 
@@ -291,6 +357,17 @@ def _matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> b
             raise NotImplementedError(f"operator {rule['operator']} of a selector")
         fits = fits and labels.get(rule["key"]) in rule["values"]
     return fits
+
+
+def _lets_in(policy: Manifest, namespace: str, labels: Mapping[str, str], port: int) -> bool:
+    """Whether a policy opens a port to a pod of a namespace by its name."""
+    return any(
+        port in [given["port"] for given in rule["ports"]]
+        and peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name") == namespace
+        and _matches(peer.get("podSelector"), labels)
+        for rule in policy["spec"].get("ingress", [])
+        for peer in rule["from"]
+    )
 
 
 def _ports(container: Mapping[str, Any]) -> set[int | str]:

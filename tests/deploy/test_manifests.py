@@ -1,7 +1,7 @@
 """The Kubernetes manifests: every overlay is built, held against the schema, and searched for what a schema misses."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+import storage
 from tests.deploy import manifest_checks as checks
 from tests.deploy.kustomize import MANIFESTS, OVERLAYS, ROOT, build, copy_of_manifests
 
@@ -24,8 +25,9 @@ CUSTOM = {"InferenceService"}
 GONE = object()
 POD = "Deployment/model-server:spec.template.spec"
 CONTAINER = f"{POD}.containers.0"
-JOB = "CronJob:spec.jobTemplate.spec.template.spec"
+JOB = "CronJob/flightdeck-watch:spec.jobTemplate.spec.template.spec"
 SERVICE = "Service/model-server:spec"
+FROM_REPORT = "allow-metadata-from-report:spec.ingress.0.from.0"
 POLICY = "NetworkPolicy/allow-requests:spec"
 SECRET = "valueFrom.secretKeyRef.name"
 MODEL, URIS = "InferenceService:spec.predictor.model", "InferenceService:spec.predictor.storageUris"
@@ -68,7 +70,7 @@ def test_every_overlay_folder_is_tested():
 
 def test_every_component_is_part_of_an_overlay_or_is_an_option_that_is_tested():
     used = [name for overlay in OVERLAYS for name in kustomization(MANIFESTS / "overlays" / overlay)["components"]]
-    options = {"scaling-by-requests", "serving-tfserving-volume"}
+    options = {"scaling-by-requests", "serving-tfserving", "serving-tfserving-volume"}
     components = {path.name for path in (MANIFESTS / "components").iterdir()}
     assert {Path(name).name for name in used} | options == components | {"observability"}
 
@@ -77,12 +79,14 @@ def kustomization(overlay: Path) -> dict[str, Any]:
     return yaml.safe_load((overlay / "kustomization.yaml").read_text())
 
 
-def chosen(copied: Path, overlay: str, add: list[str], instead_of: str = "") -> Manifests:
-    """An overlay with more components, on request in place of one."""
+def chosen(copied: Path, overlay: str, add: list[str], without: Sequence[str] = ()) -> Manifests:
+    """An overlay with more components, and without some."""
     folder = copied / "overlays" / overlay
     document = kustomization(folder)
-    kept = [name for name in document["components"] if not instead_of or not name.endswith(f"/{instead_of}")]
-    document["components"] = [*kept, *(f"../../components/{name}" for name in add)]
+    kept = [name for name in document["components"] if Path(name).name not in without]
+    # What says where the workspace is comes after the components that it tells.
+    last = next(index for index, name in enumerate(kept) if Path(name).name.startswith("workspace-"))
+    document["components"] = [*kept[:last], *(f"../../components/{name}" for name in add), *kept[last:]]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
     return build(folder)
 
@@ -98,7 +102,7 @@ def test_replicas_can_follow_the_requests_in_flight_that_the_service_exports(cop
     kubernetes_validate.validate(find(manifests, "HorizontalPodAutoscaler"), KUBERNETES[-1], strict=True)
 
 
-def test_a_bucket_can_be_served_by_tensorflow_serving_and_a_volume_too(copied):
+def test_tensorflow_serving_can_serve_a_volume(copied):
     settings = copied / "settings" / "local" / "settings.yaml"
     document = yaml.safe_load(settings.read_text())
     document["data"] |= {"modelName": "late-flights", "modelFolder": "/workspace/models/late-flights"}
@@ -108,13 +112,22 @@ def test_a_bucket_can_be_served_by_tensorflow_serving_and_a_volume_too(copied):
     (overlay / "small.yaml").write_text(yaml.safe_dump_all(small))
 
     manifests: list[Any] = chosen(
-        copied, "local", ["serving-tfserving", "serving-tfserving-volume"], "serving-flightdeck"
+        copied, "local", ["serving-tfserving", "serving-tfserving-volume"], without=("serving-flightdeck", "watch")
     )
 
     for check in checks.ALL:
         assert list(check(manifests)) == [], check.__name__
     (server,) = find(manifests, "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
     assert {mount["mountPath"]: mount.get("readOnly") for mount in server["volumeMounts"]}["/workspace"] is True
+
+
+def test_tensorflow_serving_can_serve_a_bucket_in_place_of_the_service_and_its_loop(copied):
+    manifests: list[Any] = chosen(copied, "gke", ["serving-tfserving"], without=("serving-flightdeck", "watch"))
+
+    for check in checks.ALL:
+        assert list(check(manifests)) == [], check.__name__
+    (server,) = find(manifests, "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
+    assert "--model_base_path=gs://example-project-flightdeck/models/late-flights" in server["args"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -154,9 +167,9 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
     (checks.endings, f"{POD}.terminationGracePeriodSeconds", GONE, "may be killed"),
     (checks.endings, f"{POD}.terminationGracePeriodSeconds", 59, "up to 60 s"),
     (checks.endings, f"{CONTAINER}.args", ["--set", "serving.drain_seconds=0"], "before every node has heard"),
-    (checks.schedules, "CronJob:spec.concurrencyPolicy", "Allow", "twice at a time"),
-    (checks.schedules, "CronJob:spec.jobTemplate.spec.activeDeadlineSeconds", GONE, "for ever"),
-    (checks.schedules, "CronJob:spec.timeZone", GONE, "clock"),
+    (checks.schedules, "CronJob/flightdeck-watch:spec.concurrencyPolicy", "Allow", "twice at a time"),
+    (checks.schedules, "CronJob/flightdeck-watch:spec.jobTemplate.spec.activeDeadlineSeconds", GONE, "for ever"),
+    (checks.schedules, "CronJob/flightdeck-watch:spec.timeZone", GONE, "clock"),
     (checks.references, f"{JOB}.containers.0.env.0.{SECRET}", "x", "watch names Secret kubeflow/x"),
     (checks.references, f"StatefulSet:spec.template.spec.containers.0.env.0.{SECRET}", "x", "Secret flightdeck/x"),
     (checks.references, f"{CONTAINER}.envFrom", [{"secretRef": {"name": "x"}}], "names Secret flightdeck/x"),
@@ -189,6 +202,15 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
     (checks.least_privilege, "Role:rules.5.resourceNames", ["x"], "names Secret"),
     (checks.least_privilege, "Role:kind", "ClusterRole", "beyond a namespace"),
     (checks.least_privilege, "ConfigMap:kind", "Secret", "into the repository"),
+    (checks.accounts, f"{POD}.serviceAccountName", "flightdeck-site", "has the account of"),
+    (checks.accounts, f"{JOB}.serviceAccountName", "flightdeck-runner", "has a role that it does not need"),
+    (checks.loop, f"{CONTAINER}.command", ["tensorflow_model_server"], "writes no payload log"),
+    (checks.database, f"NetworkPolicy/{FROM_REPORT}.podSelector.matchLabels.a", "b", "flightdeck-report is told"),
+    (checks.database, f"NetworkPolicy/{FROM_REPORT}.namespaceSelector", {"matchLabels": {}}, "report is told"),
+    (checks.database, f"{JOB}.containers.0.env", [], "of which it knows nothing"),
+    (checks.buckets, "ServiceAccount/flightdeck-site:metadata.annotations", GONE, "no identity at Google"),
+    (checks.buckets, "NetworkPolicy/allow-google-cloud:spec.egress.0.ports.0.port", 8443, "port 443 of Google"),
+    (checks.buckets, "NetworkPolicy/allow-google-cloud:spec.egress.1.ports.0.port", 81, "port 80 of Google"),
     (checks.network, "NetworkPolicy/default-deny:spec.policyTypes", ["Ingress"], "deny by default"),
     (checks.network, "NetworkPolicy/default-deny:spec.egress", [{}], "deny by default"),
     (checks.network, f"{POLICY}.ingress.0.from", GONE, "without peers"),
@@ -205,7 +227,7 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
 
 @pytest.mark.parametrize(("check", "where", "value", "expected"), FAULTS)
 def test_checks_catch_a_planted_fault(built, check, where, value, expected):
-    overlay = "gke-kserve" if where.startswith("InferenceService") else "local"
+    overlay = "gke-kserve" if where.startswith("InferenceService") else "gke" if check is checks.buckets else "local"
     assert expected in "\n".join(check(planted(built[overlay], where, value)))
 
 
@@ -241,7 +263,7 @@ def test_every_setting_reaches_a_manifest(copied, place, overlays):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_pipelines_the_loop_and_the_exporter_reach_the_metadata(built, overlay):
+def test_pods_reach_the_metadata_by_their_labels_and_from_one_namespace(built, overlay):
     open_to = [
         peer
         for policy in built[overlay]
@@ -250,30 +272,44 @@ def test_only_pipelines_the_loop_and_the_exporter_reach_the_metadata(built, over
         if {"protocol": "TCP", "port": 3306} in rule["ports"]
         for peer in rule["from"]
     ]
-    watched = any(manifest["kind"] == "CronJob" for manifest in built[overlay])
-    others = [{"app.kubernetes.io/component": name} for name in ("watch", "exporter")]
-    labels = [{"pipelines.kubeflow.org/v2_component": "true"}, *(others if watched else ())]
-    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}}}
-    expected = [{**namespace, "podSelector": {"matchLabels": label}} for label in labels]
-    assert sorted(open_to, key=str) == sorted(expected, key=str)
+    assert {"pipelines.kubeflow.org/v2_component": "true"} in [peer["podSelector"]["matchLabels"] for peer in open_to]
+    assert {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in open_to} == {"kubeflow"}
 
 
-def test_the_loop_begins_with_settings_that_it_accepts(built):
-    job = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (loop,) = job["containers"]
+WITH_A_LOOP = ("local", "gke")
+
+
+@pytest.mark.parametrize("overlay", WITH_A_LOOP)
+def test_the_loop_begins_with_settings_that_it_accepts(built, overlay):
+    loop = container_of(built[overlay], "CronJob", "flightdeck-watch")
     settings = settings_of(loop)
 
     assert loop["command"] == ["flightdeck", "watch", "--once", "--json"]
     assert settings.continuous.runner == "kubeflow"
     assert settings.kubeflow is not None
-    assert settings.kubeflow.image == loop["image"]
-    assert settings.workspace == loop["volumeMounts"][0]["mountPath"]
+    assert {settings.kubeflow.image} | {task.image for task in settings.kubeflow.resources.values() if task.image} == {
+        loop["image"]
+    }
+    if overlay == "local":
+        assert settings.kubeflow.claim is not None
+        assert settings.workspace == loop["volumeMounts"][0]["mountPath"] == settings.kubeflow.claim.mount
+    else:
+        assert settings.workspace == "gs://example-project-flightdeck"
+        assert settings.kubeflow.claim is None
     secrets = {variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in loop["env"]}
     needed = {secret["name"] for secret in secrets.values() if not secret.get("optional")}
     assert needed == {settings.kubeflow.metadata_secret}
     assert {name for name, secret in secrets.items() if secret.get("optional")} == {
         "FLIGHTDECK_ALERTS_WEBHOOK", "FLIGHTDECK_ALERTS_SMTP_PASSWORD", "FLIGHTDECK_KFP_TOKEN",
     }  # fmt: skip
+
+
+def container_of(manifests: Manifests, kind: str, name: str) -> dict[str, Any]:
+    """The container of a workload that has one."""
+    spec = find(manifests, kind, name)["spec"]
+    template = spec["jobTemplate"]["spec"]["template"] if kind == "CronJob" else spec["template"]
+    (container,) = template["spec"]["containers"]
+    return container
 
 
 def settings_of(container: dict[str, Any]):
@@ -284,16 +320,61 @@ def settings_of(container: dict[str, Any]):
     return read_settings(ROOT / dict(options)["--config"], [value for option, value in options if option == "--set"])
 
 
-def test_the_service_serves_what_the_loop_watches_and_writes_only_what_it_must(built):
-    (server,) = find(built["local"], "Deployment", "model-server")["spec"]["template"]["spec"]["containers"]
-    (loop,) = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    served, watched = settings_of(server), settings_of(loop)
-    shared = {mount["mountPath"]: mount for mount in server["volumeMounts"] if mount["name"] == "shared"}
+def options_of(container: dict[str, Any]) -> dict[str, str]:
+    """The options of a command of ours in a container; of one that is repeated the last."""
+    return dict(zip(container["args"][::2], container["args"][1::2], strict=True))
+
+
+@pytest.mark.parametrize("overlay", WITH_A_LOOP)
+def test_the_service_serves_what_the_loop_watches(built, overlay):
+    server = container_of(built[overlay], "Deployment", "model-server")
+    served, watched = settings_of(server), settings_of(container_of(built[overlay], "CronJob", "flightdeck-watch"))
 
     assert server["command"] == ["flightdeck", "serve", "--json"]
     for part in ("use_case", "pushed", "canaries", "payloads", "canary"):
         assert getattr(served, part) == getattr(watched, part)
     assert served.serving.wait_for_version
+    # What it does not send is kept where the pod may write, and needs no database.
+    assert not storage.is_bucket(served.workspace)
+    assert not any("METADATA" in variable["name"] for variable in server["env"])
+
+
+def test_in_a_bucket_the_service_pays_for_few_looks_and_others_read_what_the_loop_writes(built):
+    assert settings_of(container_of(built["gke"], "Deployment", "model-server")).serving.poll_seconds >= 5
+    workspaces = {
+        settings_of(container_of(built["gke"], kind, name)).workspace
+        for kind, name in (
+            ("CronJob", "flightdeck-watch"), ("CronJob", "flightdeck-report"), ("Deployment", "flightdeck-exporter"),
+        )
+    }  # fmt: skip
+    assert workspaces == {"gs://example-project-flightdeck"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_site_serves_what_the_report_writes_and_has_nothing_else(built, overlay):
+    report = container_of(built[overlay], "CronJob", "flightdeck-report")
+    site = container_of(built[overlay], "Deployment", "report-site")
+    written, served = options_of(report)["--output"], options_of(site)["--folder"]
+    mounts = {mount["name"]: mount for mount in site["volumeMounts"]}
+
+    assert report["command"] == ["flightdeck", "report", "--json"]
+    assert site["command"] == ["flightdeck", "report", "serve"]
+    assert "env" not in site
+    if overlay == "local":
+        assert mounts.keys() == {"shared", "tmp"}
+        assert mounts["shared"]["readOnly"] is True
+        assert served.replace(mounts["shared"]["mountPath"], f"/workspace/{mounts['shared']['subPath']}") == written
+    else:
+        assert mounts.keys() == {"tmp"}
+        assert served == written == "gs://example-project-flightdeck/reports/latest"
+
+
+def test_the_service_has_the_folders_of_the_claim_that_it_must(built):
+    server = container_of(built["local"], "Deployment", "model-server")
+    served = settings_of(server)
+    watched = settings_of(container_of(built["local"], "CronJob", "flightdeck-watch"))
+    shared = {mount["mountPath"]: mount for mount in server["volumeMounts"] if mount["name"] == "shared"}
+
     for folder in (served.pushed, served.canaries):
         assert Path(folder).is_relative_to("/workspace/models")
     assert served.payloads == "/workspace/payloads"
@@ -311,12 +392,16 @@ def test_a_project_of_its_own_names_its_images_and_folders_and_nothing_else(copi
     settings["data"] |= {
         **{"image": "taxi:1", "serverImage": "taxi:1-serve"},
         **{"workspace": "/workspace/taxi", "models": "taxi/models", "payloads": "taxi/payloads"},
+        "reports": "taxi/reports",
     }
     file.write_text(yaml.safe_dump(settings))
 
-    pod = find(build(copied / "overlays" / "local"), "Deployment", "model-server")["spec"]["template"]["spec"]
+    manifests = build(copied / "overlays" / "local")
 
-    (server,) = pod["containers"]
+    server = container_of(manifests, "Deployment", "model-server")
+    report = container_of(manifests, "CronJob", "flightdeck-report")
+    assert options_of(report)["--output"] == "/workspace/taxi/reports/latest"
+    assert container_of(manifests, "Deployment", "report-site")["volumeMounts"][0]["subPath"] == "taxi/reports"
     mounts = {mount["mountPath"]: (mount["name"], mount.get("subPath")) for mount in server["volumeMounts"]}
     assert server["image"] == "taxi:1-serve"
     assert mounts == {
@@ -361,7 +446,7 @@ def test_overlays_choose_one_way_of_serving_and_one_metadata_store(built):
 def test_the_desk_is_a_pod_of_the_overlay_local(built):
     desk = yaml.safe_load((MANIFESTS / "desk.yaml").read_text())
     settings = yaml.safe_load((MANIFESTS / "settings" / "local" / "settings.yaml").read_text())["data"]
-    (loop,) = find(built["local"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    loop = container_of(built["local"], "CronJob", "flightdeck-watch")
     (container,) = desk["spec"]["containers"]
 
     kubernetes_validate.validate(desk, KUBERNETES[-1], strict=True)

@@ -129,6 +129,35 @@ def test_identities_are_those_of_the_manifests():
     assert set(plain(workloads)["workloads"].values()) == accounts
 
 
+def local(name: str) -> Any:
+    """A local value."""
+    locals_of = [block for _, block in checks.blocks(CONFIGURATION) if block.block_type == "locals"]
+    return plain(next(view for block in locals_of if (view := block.attribute(name))))[name]
+
+
+def test_each_identity_has_of_the_bucket_what_it_needs_and_no_more():
+    """Only pipelines and the loop write where others read; the service and the site see their own folders alone."""
+    whole, folders = local("bucket"), local("folders").values()
+    assert {who for who, role in whole.items() if role == "roles/storage.objectUser"} == {"runner", "watch"}
+    assert {who for who, role in whole.items() if role == "roles/storage.objectViewer"} == {"exporter", "report"}
+    assert sorted((given["workload"], given["folder"], given["role"].split(".")[1]) for given in folders) == [
+        ("report", "reports", "objectUser"),
+        ("server", "models", "objectViewer"),
+        ("server", "payloads", "objectUser"),
+        ("site", "reports", "objectViewer"),
+    ]
+    # The proxy uses no file.
+    assert whole.keys() | {given["workload"] for given in folders} == local("workloads").keys() - {"database"}
+
+
+def test_the_folders_that_are_granted_are_those_of_the_settings():
+    settings = yaml.safe_load((MANIFESTS / "settings" / "gke" / "settings.yaml").read_text())["data"]
+    made = plain(block("resource", "google_storage_managed_folder", "workspace").attribute("for_each"))["for_each"]
+    for name, folder in (("modelFolder", "models"), ("payloadFolder", "payloads"), ("reportFolder", "reports")):
+        assert settings[name].startswith(f"{settings['workspace']}/{folder}")
+        assert f'"{folder}"' in made
+
+
 def test_the_settings_that_terraform_writes_are_those_that_the_overlay_reads():
     file = yaml.safe_load((MANIFESTS / "settings" / "gke" / "settings.yaml").read_text())
     document = block("output", "kubernetes_settings").find_all(ObjectRule)[0]

@@ -18,6 +18,7 @@ from tests.makefiles import make
 from tests.operations.delivery.kfp_server import KfpServer
 from tests.repository import git
 from tests.teaching.new_project import small_project
+from tests.teaching.new_project.projects import own_tests_pass
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
@@ -112,6 +113,43 @@ def test_a_sweep_is_submitted(project, server: KfpServer):
     (sent,) = server.runs.values()
     assert sent["display_name"].startswith("loans sweep")
     assert str(project.parent) not in json.dumps(sent["pipeline_spec"])
+
+
+def test_new_data_become_a_span_that_the_loop_learns_by_what_the_readme_says(project, tmp_path):
+    import pandas as pd
+
+    own = shutil.copytree(project, tmp_path / "loans", ignore=shutil.ignore_patterns("build", "workspace"))
+    level_2 = (*small_project.SMALL, "continuous.level=2")
+
+    def round_of_the_loop() -> list[dict]:
+        told = says(own, "watch", "--once", "--json", *(part for setting in level_2 for part in ("--set", setting)))
+        return [json.loads(line) for line in told.splitlines()]
+
+    says(own, "data", "prepare")
+    first = round_of_the_loop()
+    assert [event["text"] for event in first][:6] == [f"Span {span} is new." for span in range(1, 7)]
+
+    (table,) = (own / "source").iterdir()
+    old = pd.read_csv(table)
+    days = pd.date_range(old["opened at"].max(), periods=101, freq="D").astype(str)[1:]
+    pd.concat([old, old.tail(100).assign(**{"opened at": days})]).to_csv(table, index=False)
+    prepare = own / "usecase" / "prepare.py"
+    last = re.findall(r'^        "(\d{4}-.*)",$', prepare.read_text(), re.MULTILINE)[-1]
+    prepare.write_text(prepare.read_text().replace(f'"{last}",\n', f'"{last}",\n        "{days[0]}",\n'))
+    git(own, "commit", "-qam", "Span 7")
+    says(own, "data", "prepare")
+    own_tests_pass(own)
+    second = round_of_the_loop()
+
+    assert [event["text"] for event in second if event["kind"] == "trigger"] == ["Span 7 is new."]
+    runs = [next(event["facts"] for event in told if "outcome" in event["facts"]) for told in (first, second)]
+    assert [run["outcome"] for run in runs] == ["pushed", "pushed"]
+    shown = json.loads(says(own, "runs", "show", runs[1]["run_id"], "--json"))
+    assert shown["spans"] == {"train": [1, 2, 3, 4, 5, 6], "eval": [7]}
+    assert shown["rows"]["eval"] == 100
+    says(own, "models", "rollback")
+    served = json.loads(says(own, "models", "show", "--json"))
+    assert served["run_id"] == runs[0]["run_id"]
 
 
 def test_with_another_flightdeck_nothing_is_compiled_and_the_way_out_is_named(project, tmp_path):

@@ -74,6 +74,10 @@ def test_what_to_try_next_is_not_what_was_just_run(capsys, outcome, meaning):
     assert "--set model.epochs=5  " in line
 
 
+def test_a_pushed_model_is_served_next(capsys):
+    assert any(line.startswith("  flightdeck serve --config ") for line in next_steps(capsys, "pushed"))
+
+
 def test_the_default_settings_need_no_options():
     assert Options(default_config()).typed() == ""
 

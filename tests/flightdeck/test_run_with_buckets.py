@@ -1,5 +1,7 @@
 """A run on this machine whose spans come from a bucket, and whose model goes to one."""
 
+import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,6 +9,7 @@ import pytest
 
 import storage
 from data.prepare import slice_spans
+from tests import forked
 from tests.services import buckets, google
 from tests.world import World
 
@@ -38,3 +41,18 @@ def test_spans_come_from_a_bucket_and_the_model_goes_to_one(prepared: Path, tmp_
         (rows,) = (prepared / "span-004").glob("*.parquet")
         world.says("predict", str(rows), "-o", str(tmp_path / "predictions.parquet"))
         assert pq.read_metadata(tmp_path / "predictions.parquet").num_rows == pq.read_metadata(rows).num_rows
+
+        # Whole spans are predicted where they are, and a run is reproduced from what the bucket has.
+        predictions = bucket / "predictions.parquet"
+        answered = world.json("predict", "--window", "2:3", "-o", str(predictions))
+        assert (answered["rows"], answered["through"], answered["output"]) == (3000, "pipeline", str(predictions))
+        with predictions.open("rb") as stream:
+            assert pq.read_metadata(stream).num_rows == 3000
+        file = f"{spans}/span-002/{rows.name}"
+        assert world.json("predict", file, "-o", str(tmp_path / "of_a_file.parquet"))["rows"] == 1500
+        # Where things are is all that it may be told.
+        places = ("--set", f"workspace={world.workspace}", "--set", f"data.spans={spans}")
+        reproduce = ("flightdeck", "runs", "reproduce", run["run_id"], "--json", *places)
+        made_again = forked.run(*reproduce, cwd=world.folder, env=os.environ | variables)
+        assert made_again.returncode == 0, made_again.stderr
+        assert json.loads(made_again.stdout)["identical"]

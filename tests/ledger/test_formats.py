@@ -34,6 +34,9 @@ def test_other_figures():
     assert formats.count(1000, "run") == "1,000 runs"
     assert [formats.duration(value) for value in (0.26, 42, 72, 7500)] == ["0.3 s", "42 s", "1 min 12 s", "2 h 05 min"]
     assert [formats.size(value) for value in (12, 2048, 3 * 1024**3)] == ["12 B", "2.0 KiB", "3.0 GiB"]
+    assert formats.excerpt("two\nwords") == "two words"
+    assert formats.excerpt("0123456789 " * 4) == "0123456789 0123456789 0123456789\N{HORIZONTAL ELLIPSIS}"
+    assert formats.excerpt("x" * 41) == "x" * 39 + "\N{HORIZONTAL ELLIPSIS}"
     assert formats.spans([2, 1, 3]) == "1-3"
     assert formats.spans([1, 3]) == "1, 3"
     assert formats.moment(datetime(2013, 7, 1, 9, 30, tzinfo=UTC)) == "2013-07-01 09:30 UTC"

@@ -23,6 +23,15 @@ def test_the_most_probable_class_is_named_and_the_first_of_several():
     assert MULTICLASS.added == {"class": "string"}
 
 
+def test_an_answer_that_is_no_number_is_of_no_class():
+    probabilities = np.array([[0.2, 0.3, 0.5], [np.nan, np.nan, np.nan], [0.6, np.nan, 0.2]], np.float32)
+    outputs = {"probabilities": probabilities}
+    assert MULTICLASS.named(outputs)["class"].tolist() == [CLASSES[2], "", ""]
+    assert {name: values.tolist() for name, values in MULTICLASS.observed(outputs).items()} == {
+        f"probabilities/{CLASSES[2]}": [0.5]
+    }
+
+
 @pytest.mark.parametrize(("target", "output"), [(None, "probability"), (TARGETS["regression"], "value")])
 def test_other_answers_are_told_as_the_graph_gives_them(target, output):
     answers = {output: np.array([[0.2], [0.3]], np.float32)}

@@ -8,6 +8,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+import storage
 from data.contract import Contract
 from operations.inference import batch_files as files
 from operations.inference import contract as contracts
@@ -48,13 +49,15 @@ def read(*paths: Path, keys: tuple[str, ...] = ("order",)) -> list[tuple[dict, d
 
 
 def write(path: Path, content: pa.Table) -> Path:
-    pa_csv.write_csv(content, path) if path.suffix == ".csv" else pq.write_table(content, path)
+    storage.make_folder(path.parent)
+    with path.open("wb") as stream:
+        pa_csv.write_csv(content, stream) if path.suffix == ".csv" else pq.write_table(content, stream)
     return path
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
-def test_rows_come_in_the_types_of_the_model_with_their_keys(tmp_path, name):
-    path = write(tmp_path / name, table(order=["x", "y", "z"], other=[0, 0, 0]))
+def test_rows_come_in_the_types_of_the_model_with_their_keys(place, name):
+    path = write(place / name, table(order=["x", "y", "z"], other=[0, 0, 0]))
     ((batch, ids),) = read(path)
     assert batch["amount"] == [1.0, 2.0, 3.0]
     assert batch["count"] == [1, None, 3]
@@ -159,19 +162,19 @@ def test_what_is_no_table_is_refused(tmp_path):
             files.inspect(tmp_path / name)
 
 
-def test_the_files_of_a_window_are_those_of_its_spans_in_order(tmp_path):
+def test_the_files_of_a_window_are_those_of_its_spans_in_order(place):
     for span in (1, 2, 10):
-        folder = tmp_path / f"span-{span:03d}"
-        folder.mkdir()
+        folder = place / f"span-{span:03d}"
+        storage.make_folder(folder)
         for name in ("b.csv", "a.parquet", "_ignored.csv"):
             (folder / name).touch()
-    window = files.of_window(str(tmp_path), "newest:newest")
-    assert window == [(tmp_path / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
-    assert len(files.of_window(str(tmp_path), "1:2")) == 4
+    window = files.of_window(str(place), "newest:newest")
+    assert window == [(place / "span-010" / name, 10) for name in ("a.parquet", "b.csv")]
+    assert len(files.of_window(str(place), "1:2")) == 4
     with pytest.raises(ValueError, match="missing between"):
-        files.of_window(str(tmp_path), "1:10")
+        files.of_window(str(place), "1:10")
     with pytest.raises(InputError, match="no span"):
-        files.of_window(str(tmp_path / "nowhere"), "1:2")
+        files.of_window(str(place / "nowhere"), "1:2")
 
 
 # Files by the span that they belong to and their rows -> where their rows are staged.

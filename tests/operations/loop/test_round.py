@@ -142,6 +142,17 @@ def test_a_span_that_is_still_being_written_waits(world):
     assert world.round(after=60) == ["trigger", "trigger", "run"]
 
 
+def test_a_single_round_waits_for_what_was_written_just_now_because_no_other_one_may_come(world):
+    world.changes["settle_seconds"] = 2
+    world.span(3)
+    world.stage.ends = Result("blessed", "", "", None)
+
+    result = loop.Loop(world.rounds, lambda: world.settings, world.events.append).once(wait=True)
+
+    assert [event.kind for event in world.events] == ["trigger", "trigger", "trigger", "run", "run"]
+    assert (result.outcome, len(world.stage.started)) == ("blessed", 1)
+
+
 def test_at_level_zero_people_are_told_once_and_nothing_runs(world):
     world.changes["level"] = 0
 
@@ -267,7 +278,10 @@ def test_an_alert_that_people_will_hear_of_is_told_too(world):
     world.begin(alert=lambda alert: "1:" in alert.key)
 
     assert world.round() == ["trigger", "trigger", "alert"]
-    assert world.events[-1].text == "Warning: late-flights: span 1 is new"
+    assert world.events[-1].text == (
+        "Warning: late-flights: span 1 is new. Span 1 is new. Nothing is done about it at level 0; train with: "
+        "flightdeck run"
+    )
 
 
 def test_a_missing_span_is_one_sentence_told_once_and_nothing_is_begun(world):

@@ -196,6 +196,29 @@ def test_a_run_of_numbers_has_predicted_against_actual_in_cells_and_the_error_by
     assert "Predicted against actual" in page(written, run, "card")
 
 
+def test_of_long_texts_the_beginning_is_shown(seeds, tmp_path):
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    run = seeds.run("texts")
+    figures = statistics_pb2.DatasetFeatureStatisticsList()
+    texts = figures.datasets.add(num_examples=10).features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+    texts.path.step.append("review")
+    texts.string_stats.common_stats.num_non_missing = 10
+    texts.string_stats.unique = 2
+    review = "I wanted to love this dress. " * 30
+    for rank, (value, rows) in enumerate(((review, 9), ("Fine.", 1))):
+        texts.string_stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=value, sample_count=rows)
+    file = tmp_path / "statistics" / "Split-train" / "FeatureStats.pb"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(figures.SerializeToString())
+    seeds.artifact(run, "StatisticsGen", "statistics", tmp_path / "statistics")
+    written = seeds.write(tmp_path / "site")
+    beginning = "I wanted to love this dress. I wanted\N{HORIZONTAL ELLIPSIS}"
+    assert f"first {beginning} 90.0 %" in page(written, run)
+    html = (written.index.parent / "runs" / run / "index.html").read_text()
+    assert f"review by split. train: {beginning} 90.0\N{NO-BREAK SPACE}%, Fine. 10.0" in html
+
+
 def test_damaged_files_cost_a_section_and_are_told_from_files_that_are_gone_and_nodes_that_never_ran(seeds, tmp_path):
     damaged, moved = seeds.run("damaged"), seeds.run("moved")
     folder = tmp_path / "scores"
