@@ -11,6 +11,7 @@ import sys
 from errors import FlightdeckError
 from flightdeck import (
     alerts,
+    beam,
     canary,
     config,
     data,
@@ -49,7 +50,7 @@ app = App(
 kubeflow.app.command(name="sweep")(kubeflow_sweep.sweep)
 kubeflow.app.command(name="upload")(kubeflow_release.upload)
 kubeflow.app.command(name="promote")(kubeflow_release.promote)
-for group in (data, config, image, kubeflow, lab, alerts, runs, serve, models, canary, report):
+for group in (data, config, beam, image, kubeflow, lab, alerts, runs, serve, models, canary, report):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
     *(

@@ -54,7 +54,7 @@ def stream(
         from operations.inference import streaming
         from pipeline.runners.local import check_workers
 
-        beam_args = beam_arg or (_ENDLESS if subscription else settings.beam.args)
+        beam_args = beam_arg or (_ENDLESS if subscription else settings.beam.arguments())
         check_workers(beam_args)
         letters = dead_letters or Path(settings.workspace) / "dead_letters"
         job = streaming.job(version, settings, letters)

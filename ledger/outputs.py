@@ -42,6 +42,14 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
     return made
 
 
+def maker(reader: ml_metadata.MetadataStore, artifact_id: int) -> str | None:
+    """The run that made an artifact; those that took it from the cache are said to have made it too, later."""
+    events = reader.get_events_by_artifact_ids([artifact_id])
+    makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+    contexts = reader.get_contexts_by_execution(min(makers)) if makers else []
+    return next((context.name for context in contexts if context.type == RUN), None)
+
+
 def key_of(event: metadata_store_pb2.Event) -> str:
     """The key of the input or output that an event tells of, such as ``model``."""
     return next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")

@@ -35,6 +35,8 @@ class NodeOutcome:
         error: what went wrong, for ``failed``.
         ended: when it was recorded.
         cpu_seconds: of its process so far, and of the processes that this one started; None if it was not measured.
+        engine: what its result was computed on, also if an earlier run did: ``local``, ``flink`` or the name of a Beam
+            runner; None if it does not run on Beam, or nobody wrote it down.
     """
 
     node_id: str
@@ -44,6 +46,7 @@ class NodeOutcome:
     error: str | None = None
     ended: datetime | None = None
     cpu_seconds: float | None = None
+    engine: str | None = None
 
     @property
     def failure(self) -> str | None:

@@ -16,7 +16,6 @@ from tfx.components import (
     Trainer,
     Tuner,
 )
-from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
@@ -287,12 +286,5 @@ def create_inference_pipeline(
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
-    parallel = {node.id: node for node in nodes if isinstance(node, BaseBeamComponent)}
-    if unknown := settings.beam.components.keys() - parallel.keys():
-        raise SettingsError(
-            f"beam.components: {', '.join(sorted(unknown))} does not run on Beam; choose among {', '.join(parallel)}."
-        )
-    for node_id, node in parallel.items():
-        # Not the pipeline's own arguments: TFX would put a component's after those instead of in their place.
-        node.with_beam_pipeline_args(list(settings.beam.components.get(node_id, settings.beam.args)))
+    # Without Beam's arguments, which TFX would make part of a component's cache key: `pipeline.node` gives them to it.
     return Pipeline(name, settings.artifacts, components=nodes, enable_cache=settings.cache)

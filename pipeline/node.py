@@ -6,13 +6,14 @@ Every runner comes down to this, so drivers, resolvers, caching and metadata beh
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import logging
 import os
 import resource
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -22,10 +23,14 @@ from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from ledger.opening import RUN_PATIENCE_SECONDS, open_store
+from ledger.outputs import maker, outputs
+from ledger.recorder import Recorder
 from ledger.run_record import NodeOutcome, State
+from pipeline.settings import Beam
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -109,8 +114,11 @@ def launch(
     node_id: str,
     store: metadata_store_pb2.ConnectionConfig,
     patience: float = RUN_PATIENCE_SECONDS,
+    beam: Beam | None = None,
 ) -> NodeOutcome:
     """Runs one node to its end and records it in the metadata store.
+
+    What runs on Beam does so as `beam` says, by default in this process. That is no part of its cache key.
 
     Returns:
         What became of it. An exception of the component is an outcome, not raised; TFX has then recorded the failed
@@ -124,15 +132,19 @@ def launch(
     flags.FLAGS.set_default("tfxio_use_byte_size_batching", True)
     started = time.monotonic()
     state: State
-    error = None
+    error = engine = None
+    beam = beam or Beam()
+    operators = {executable_spec_pb2.BeamExecutableSpec: functools.partial(_beam_operator, beam.arguments(node_id))}
     try:
-        execution = _launcher(ir, node_id, store, patience).launch()
-        state, error = _recorded(PatientMetadata(store, patience), execution.execution_id if execution else None)
+        execution = _launcher(ir, node_id, store, patience, custom_executor_operators=operators).launch()
+        connection, execution_id = PatientMetadata(store, patience), execution.execution_id if execution else None
+        state, error = _recorded(connection, execution_id)
+        engine = _engine_of_earlier(connection, node_id, execution_id) if state == "cached" else beam.engine_of(node_id)
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)
-        state, error = "failed", _sentence(raised)
-    return _outcome(node_id, state, started, error)
+        state, error, engine = "failed", _sentence(raised), beam.engine_of(node_id)
+    return _outcome(node_id, state, started, error, engine)
 
 
 def reuse(
@@ -160,8 +172,21 @@ def reuse(
         if prepared.is_execution_needed:
             return None
         execution = prepared.execution_info
-    state, error = _recorded(PatientMetadata(store, patience), execution.execution_id if execution else None)
-    return _outcome(node_id, state, started, error)
+    connection, execution_id = PatientMetadata(store, patience), execution.execution_id if execution else None
+    state, error = _recorded(connection, execution_id)
+    engine = _engine_of_earlier(connection, node_id, execution_id) if state == "cached" else None
+    return _outcome(node_id, state, started, error, engine)
+
+
+def _beam_operator(
+    arguments: Sequence[str], executor_spec: executable_spec_pb2.BeamExecutableSpec, platform_config: Any = None
+) -> BeamExecutorOperator:
+    """What runs a component with these Beam arguments."""
+    given = executable_spec_pb2.BeamExecutableSpec()
+    given.CopyFrom(executor_spec)
+    for argument in arguments:
+        given.beam_pipeline_args_placeholders.add().value.string_value = argument
+    return BeamExecutorOperator(given, platform_config)
 
 
 class _NoOperator:
@@ -189,11 +214,11 @@ def _launcher(
     )
 
 
-def _outcome(node_id: str, state: State, started: float, error: str | None) -> NodeOutcome:
+def _outcome(node_id: str, state: State, started: float, error: str | None, engine: str | None) -> NodeOutcome:
     seconds, spent = time.monotonic() - started, os.times()
     cpu_seconds = spent.user + spent.system + spent.children_user + spent.children_system
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return NodeOutcome(node_id, state, seconds, peak_mb, error, cpu_seconds=cpu_seconds)
+    return NodeOutcome(node_id, state, seconds, peak_mb, error, cpu_seconds=cpu_seconds, engine=engine)
 
 
 def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
@@ -212,6 +237,15 @@ def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[
         # The launcher does not raise when inputs cannot be resolved.
         return "failed", "its inputs could not be resolved; the log says which"
     return "done", None
+
+
+def _engine_of_earlier(connection: metadata.Metadata, node_id: str, execution_id: int | None) -> str | None:
+    """The engine that made the result that an execution reused, as the record of that run has it."""
+    with connection as handle:
+        reused = outputs(handle.store, [execution_id] if execution_id else []).get(execution_id or 0, {})
+        run_id = next((maker(handle.store, output.artifact_id) for output in reused.values()), None)
+        nodes = Recorder(handle.store).read(run_id).nodes if run_id else ()
+    return next((outcome.engine for outcome in nodes if outcome.node_id == node_id), None)
 
 
 def _sentence(error: BaseException) -> str:

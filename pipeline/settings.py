@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -22,6 +23,10 @@ from errors import FlightdeckError
 from ledger.directions import reported
 from pipeline.project import CHECKOUT
 
+Engine = Literal["local", "flink"]
+BeamComponent = Literal["SpanExampleGen", "StatisticsGen", "Transform", "Evaluator", "BulkInferrer"]
+_ENDPOINT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_RUNNER = re.compile(r"--runner[= ](\S+)")
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
 
@@ -36,9 +41,16 @@ def _in_project(path: Path, info: ValidationInfo) -> Path:
     return path if info.context is None else info.context / path
 
 
+def _endpoint(address: str) -> str:
+    if not _ENDPOINT.fullmatch(address):
+        raise ValueError("it must be HOST:PORT")
+    return address
+
+
 # A folder, or a URI such as gs://bucket. A relative one is below the project's folder, which validation is given as its
 # context; and so is a file of the project.
 Location = Annotated[str, AfterValidator(_absolute)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]  # with an address of IPv6 in brackets
 ProjectFile = Annotated[Path, AfterValidator(_in_project)]
 
 
@@ -234,19 +246,100 @@ class Metadata(Section):
     retries: int = Field(default=5, ge=0, description="Number of retries when a server does not answer.")
 
 
-class Beam(Section):
-    """Where the data-parallel components run; by default in the process of their node."""
+class Flink(Section):
+    """A Flink cluster behind a Beam job server, or any other job server that speaks Beam's Job API."""
 
+    job_endpoint: Endpoint = Field(description="HOST:PORT of the Beam job server.")
+    artifact_endpoint: Endpoint | None = Field(
+        default=None, description="HOST:PORT to stage files at; default: what the job server says."
+    )
+    parallelism: int = Field(default=1, ge=1, description="Number of parallel parts of a job: the slots that it takes.")
+    environment_type: Literal["EXTERNAL", "PROCESS"] = Field(
+        default="EXTERNAL",
+        description="How a TaskManager gets Python workers: from a worker pool, or as its own processes.",
+    )
+    environment_config: str = Field(
+        default="localhost:50000",
+        description="Of EXTERNAL: HOST:PORT of the worker pool as each TaskManager sees it, one pool per TaskManager. "
+        'Of PROCESS: {"command": SCRIPT}.',
+    )
+    workers_per_task_manager: int = Field(
+        default=1, ge=1, description="Number of Python processes of a TaskManager, such as one per slot."
+    )
+    environment_cache_millis: int = Field(
+        default=30_000, ge=0, description="How long an idle worker is kept for the next stage; 0 starts one per stage."
+    )
+
+    def arguments(self) -> tuple[str, ...]:
+        """The Beam arguments that run a pipeline there."""
+        return (
+            # Not FlinkRunner, which is the same with a job endpoint, but cannot cancel a job when it is interrupted.
+            "--runner=pipeline.engine.JobServerRunner",
+            f"--job_endpoint={self.job_endpoint}",
+            *([f"--artifact_endpoint={self.artifact_endpoint}"] if self.artifact_endpoint else []),
+            f"--environment_type={self.environment_type}",
+            f"--environment_config={self.environment_config}",
+            f"--parallelism={self.parallelism}",
+            f"--sdk_worker_parallelism={self.workers_per_task_manager}",
+            f"--environment_cache_millis={self.environment_cache_millis}",
+            "--sdk_container_image=none",
+            # Or each job runs pip, to stage a list of the packages here.
+            "--experiments=disable_logging_submission_environment",
+        )
+
+
+class Beam(Section):
+    """Where the data-parallel components run; by default in the process of their node.
+
+    It is no part of a cache key: results are reused whatever engine made them.
+    """
+
+    engine: Engine = Field(
+        default="local",
+        description="`local`: as `args` say, by default in the node's process; `flink`: as `flink` says.",
+    )
+    flink: Flink | None = Field(default=None, description="The cluster of the engine `flink`.")
     args: tuple[str, ...] = Field(
         # Not DirectRunner: it tries to download another runner in every component. In memory: threads cost 45 % more
         # CPU and gain nothing. No SDK container: or each component builds a source distribution of this project.
         default=("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"),
-        description="Beam arguments of every component that runs on it.",
+        description="Beam arguments of the engine `local`; they can name any other runner, such as Dataflow.",
     )
-    components: dict[str, tuple[str, ...]] = Field(
+    components: dict[BeamComponent, Engine | tuple[str, ...]] = Field(
         default={},
-        description="Arguments that replace these for single components, such as for Dataflow or Flink: node -> args.",
+        description="Another engine, or other arguments, for single components: node -> engine or arguments.",
     )
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> Self:
+        if self.engine == "flink" and self.args != type(self).model_fields["args"].default:
+            raise ValueError("both engine `flink` and args are given; leave one out, since args are another engine's")
+        if self.flink is None and "flink" in (self.engine, *self.components.values()):
+            raise ValueError("the engine `flink` needs flink.job_endpoint, the HOST:PORT of its Beam job server")
+        return self
+
+    def arguments(self, component: str | None = None) -> tuple[str, ...]:
+        """The Beam arguments of a component; without one, of all that have no engine or arguments of their own."""
+        chosen = self._chosen(component)
+        if isinstance(chosen, tuple):
+            return chosen
+        if chosen == "flink":
+            assert self.flink is not None
+            return self.flink.arguments()
+        return self.args
+
+    def engine_of(self, component: str) -> str | None:
+        """What a component runs on: ``local``, ``flink``, or the Beam runner that its arguments name; None: no Beam."""
+        if component not in get_args(BeamComponent):
+            return None
+        chosen = self._chosen(component)
+        if chosen == "flink":
+            return "flink"
+        named = _RUNNER.search(" ".join(self.arguments(component)))
+        return "local" if named is None or named[1] == "FnApiRunner" else named[1]
+
+    def _chosen(self, component: str | None) -> str | tuple[str, ...]:
+        return next((chosen for name, chosen in self.components.items() if name == component), self.engine)
 
 
 class Toleration(Section):

@@ -148,11 +148,11 @@ def _nodes(record: RunRecord, on: Console) -> None:
     on.print()
     if not record.nodes:
         return
-    table(
-        ["node", "state", "time", "peak memory"],
-        [(node.node_id, node.state, f"{node.seconds:,.1f} s", f"{node.peak_mb:,.0f} MiB") for node in record.nodes],
-        on=on,
-    )
+    rows = [
+        (node.node_id, node.state, f"{node.seconds:,.1f} s", f"{node.peak_mb:,.0f} MiB", node.engine or "")
+        for node in record.nodes
+    ]
+    table(["node", "state", "time", "peak memory", "Beam engine"], rows, on=on)
     for node in record.nodes:
         if node.error:
             on.print(f"{node.node_id}: {node.error}", markup=False, soft_wrap=True)

@@ -89,7 +89,8 @@ def card(evidence: Evidence, text: Card | None, use_case: str) -> dict[str, Any]
     unwritten = "This model card has no text yet: name a Markdown file in the setting use_case.model_card."
     if (other := evidence.record.pipeline) != use_case:
         text = None
-        unwritten = f"This run is of {other or 'another pipeline'}: what people wrote about that model is in the report of its own settings."
+        whose = other or "another pipeline"
+        unwritten = f"This run is of {whose}: what people wrote about that model is in the report of its own settings."
     return {
         **_about(evidence, {"card": unwritten}),
         "card": text or Card("Model card"),

@@ -26,7 +26,8 @@ def key(settings: Settings, factory: str, arguments: tuple[Any, ...]) -> str:
     use_case = settings.use_case
     made_of = {
         "pipeline": (factory, arguments),
-        "settings": settings.document(),
+        # Where Beam runs is for each run to say.
+        "settings": {name: value for name, value in settings.document().items() if name != "beam"},
         "project": settings.project,
         "code": stamp.sources_of(settings),
         "files": {str(file): file_digest(file) for file in (*contract_files(use_case.contract), use_case.schema_file)},

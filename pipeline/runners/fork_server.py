@@ -47,6 +47,8 @@ _LATER = {
     LIGHT: (),
 }
 _LENGTH = struct.Struct("!Q")
+# Called in the process of a job when who asked for it is gone, before that process goes too.
+abandoned: list[Callable[[], None]] = []
 _IDLE_SECONDS = 0.1
 _CLOSING_SECONDS = 0.5
 
@@ -235,6 +237,8 @@ def _heed(asker: socket.socket) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             while asker.recv(1):  # it may say so twice
                 pass
+        for act in abandoned:
+            act()
     finally:
         os._exit(1)
 

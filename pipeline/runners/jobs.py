@@ -12,6 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 import storage
 from ledger.run_record import NodeOutcome, RunRecord
+from pipeline.settings import Beam
 from pipeline.settings_file import from_document
 
 _SAMPLE_SECONDS = 0.002
@@ -27,11 +28,12 @@ class Compiled:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One run of a compiled pipeline, and the metadata store that knows of it."""
+    """One run of a compiled pipeline, the metadata store that knows of it, and where Beam runs."""
 
     pipeline: Compiled
     run_id: str
     connection: metadata_store_pb2.ConnectionConfig
+    beam: Beam = dataclasses.field(default_factory=Beam)
 
 
 def compile_pipeline(factory: str, settings: Mapping[str, Any], arguments: tuple[Any, ...]) -> Compiled:
@@ -47,14 +49,14 @@ def launch(plan: Plan, node_id: str, profile: Path | None = None) -> NodeOutcome
     from pipeline import node
 
     if profile is None:
-        return node.launch(_bound(plan), node_id, plan.connection)
+        return node.launch(_bound(plan), node_id, plan.connection, beam=plan.beam)
     from pyinstrument import Profiler
 
     outcome = None
     profiler = Profiler(interval=_SAMPLE_SECONDS, async_mode="disabled")
     try:
         with profiler:
-            outcome = node.launch(_bound(plan), node_id, plan.connection)
+            outcome = node.launch(_bound(plan), node_id, plan.connection, beam=plan.beam)
         return outcome
     finally:
         if outcome is None or outcome.state != "cached":

@@ -65,8 +65,8 @@ def run(
     Raises:
         FlightdeckError: there can be no such pipeline, or Beam could not start its workers here; nothing is recorded.
     """
-    for beam_args in (settings.beam.args, *settings.beam.components.values()):
-        check_workers(beam_args)
+    for component in (None, *settings.beam.components):
+        check_workers(settings.beam.arguments(component))
     began = time.monotonic()
     connection = store.connection(settings)
     # While it loads, the key is made.
@@ -77,7 +77,7 @@ def run(
     if settings.cache and not known:
         compiled.keep(settings, factory, name, pipeline)
     loading_seconds = round(time.monotonic() - began, 3)
-    plan = jobs.Plan(pipeline, run_id, connection)
+    plan = jobs.Plan(pipeline, run_id, connection, settings.beam)
     ledger = open_store(connection)
     recorder = Recorder(ledger)
     # To look for earlier results takes a second; to load all of TFX takes ten.
@@ -164,6 +164,8 @@ class _Nodes:
         ended = {outcome.node_id for outcome in self.outcomes}
         ready = [node_id for node_id in self._waiting if ended.issuperset(self._plan.pipeline.after[node_id])]
         for node_id in ready[: _AT_ONCE - len(self._running)]:
+            if self._on_flink(node_id) and any(self._on_flink(running) for running, _ in self._running.values()):
+                continue  # two jobs at once on a TaskManager with one worker pool wait for each other
             self._waiting.remove(node_id)
             if self._listener:
                 self._listener.started(node_id)
@@ -173,6 +175,9 @@ class _Nodes:
             if self._asked_to_stop:
                 job.stop()
         return bool(ready)
+
+    def _on_flink(self, node_id: str) -> bool:
+        return self._plan.beam.engine_of(node_id) == "flink"
 
     def _outcome(self, job: Job) -> NodeOutcome:
         node_id, started = self._running[job]

@@ -438,7 +438,8 @@ def test_the_exporter_tells_which_version_should_be_served(cluster, rolled_back)
 
 def test_the_report_is_written_by_its_job_and_served_as_a_site(cluster, run, rolled_back):
     cluster.kubectl("create", "job", "report", "--from=cronjob/flightdeck-report", f"--namespace={NAMESPACE}")
-    written = json.loads(cluster.job("report", NAMESPACE, seconds=600).splitlines()[-1])
+    printed = cluster.job("report", NAMESPACE, seconds=600)
+    written = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
     cluster.kubectl("delete", "job", "report", f"--namespace={NAMESPACE}")
     assert run["run_id"] in written["runs"]
     site = "/api/v1/namespaces/flightdeck/services/report-site:http/proxy/"

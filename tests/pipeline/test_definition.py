@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import pytest
 
@@ -156,36 +157,26 @@ def test_a_sensitive_column_is_sliced_by_and_its_gate_is_on_the_whole_split(tmp_
     assert evaluation.configuration(settings.evaluation.metrics_only(), settings.task(), settings.contract().sensitive)
 
 
-def test_a_component_can_run_on_another_beam_runner_than_the_rest():
-    from tfx.orchestration.local import runner_utils
+def test_a_compiled_pipeline_is_the_same_wherever_beam_runs():
+    from pipeline import node
 
-    flink = "[--runner=FlinkRunner, '--flink_master=flink:8081']"
-    deployment = runner_utils.extract_local_deployment_config(ir_of(f"beam.components={{StatisticsGen: {flink}}}"))
-
-    def arguments(node_id: str) -> list[str]:
-        values = runner_utils.extract_executor_spec(deployment, node_id).beam_pipeline_args_placeholders
-        return [argument.value.string_value for argument in values]
-
-    assert arguments("StatisticsGen") == ["--runner=FlinkRunner", "--flink_master=flink:8081"]
-    assert arguments("Transform") == list(read_settings(LOCAL).beam.args)
+    flink = "beam={engine: flink, flink: {job_endpoint: 'jobs:8099'}, components: {Evaluator: [--runner=SparkRunner]}}"
+    assert node.encode(ir_of(flink)) == node.encode(ir_of())
 
 
-def test_other_beam_arguments_for_a_component_without_beam_are_refused():
-    with pytest.raises(SettingsError, match="Trainer does not run on Beam; choose among SpanExampleGen, StatisticsGen"):
-        ir_of("beam.components={Trainer: [--runner=DataflowRunner]}")
-
-
-def test_the_page_about_beam_names_the_components_that_run_on_it():
+def test_settings_and_page_about_beam_name_the_components_that_run_on_it():
     from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 
     from pipeline import definition
+    from pipeline.settings import BeamComponent
 
     settings = read_settings(LOCAL)
     inference = definition.create_inference_pipeline(settings, 1, {"carrier": "string"}, ["probability"])
     components = [*definition.create_pipeline(settings).components, *inference.components]
 
     named = (ROOT / "docs" / "beam.md").read_text().partition(" run on Beam")[0].splitlines()[-1]
-    assert set(re.findall(r"[A-Z]\w+", named)) == {on.id for on in components if isinstance(on, BaseBeamComponent)}
+    on_beam = {on.id for on in components if isinstance(on, BaseBeamComponent)}
+    assert set(re.findall(r"[A-Z]\w+", named)) == set(get_args(BeamComponent)) == on_beam
 
 
 def test_an_answer_is_written_beside_the_column_that_is_called_like_it():

@@ -17,14 +17,14 @@ def run_fn() -> None:
 
 
 def launched(state: str):
-    def launch(*_: object) -> node.NodeOutcome:
+    def launch(*_: object, **__: object) -> node.NodeOutcome:
         run_fn()
         return node.NodeOutcome("Trainer", state, 0.1, 1.0)
 
     return launch
 
 
-def interrupted(*_: object) -> None:
+def interrupted(*_: object, **__: object) -> None:
     run_fn()
     raise InterruptedRunError("stopped")
 

@@ -231,7 +231,14 @@ CHANGES = (
     *("evaluation.importance_rows=10", "evaluation.importance_rows=0", "evaluation.decision_threshold=0.4"),
     *("evaluation.metrics=[{name: AUC, better: higher, at_least: 0.9}]", "infra_validation.requests=3"),
     *("infra_validation.load_seconds=60.0", "push.enabled=false", "push.destination=elsewhere"),
-    *("beam.components={Transform: [--runner=FnApiRunner, --direct_running_mode=in_memory]}", "use_case.name=others"),
+    "use_case.name=others",
+)
+# Where Beam runs, with which everything is reused. Nothing listens at these addresses.
+ENGINES = (
+    "beam.components={Transform: [--runner=FnApiRunner, --direct_running_mode=in_memory]}",
+    "beam.args=[--runner=DataflowRunner]",
+    *(f"beam={{engine: flink, flink: {{job_endpoint: 'localhost:{port}', parallelism: {port}}}}}" for port in (1, 2)),
+    "beam={flink: {job_endpoint: 'localhost:1'}, components: {StatisticsGen: flink, Evaluator: local}}",
 )
 
 
@@ -243,6 +250,22 @@ def known(world, challenger, tmp_path_factory):
     shutil.copy(connection.sqlite.filename_uri, copy)
     connection.sqlite.filename_uri = str(copy)
     return connection
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=range(len(ENGINES)))
+def test_another_engine_of_beam_reuses_everything_with_tensorflow_and_without(world, known, engine):
+    overrides = [*world.options()[1::2], "model.epochs=2"]
+    before, settings = read_settings(LOCAL, overrides), read_settings(LOCAL, [*overrides, engine])
+    pipeline = Job(FULL, jobs.compile_pipeline, "create_pipeline", settings.document(), ()).result()
+
+    for server in (LIGHT, FULL):
+        plan = jobs.Plan(pipeline, f"{server} {engine}", known, settings.beam)
+        outcomes = Job(server, jobs.reuse, plan).result()
+        assert {node.node_id for node in outcomes if node.state != "cached"} == {"Champion"}
+        assert len(outcomes) == 13
+        # What made the result, and not what would make it now.
+        assert {node.engine for node in outcomes} == {"local", None}
+    assert compiled.key(before, "create_pipeline", ()) == compiled.key(settings, "create_pipeline", ())
 
 
 @pytest.mark.parametrize("change", ["model.epochs=2", *CHANGES], ids=range(len(CHANGES) + 1))

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import ml_metadata
-from ml_metadata.proto import metadata_store_pb2
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from errors import FlightdeckError
-from ledger.recorder import RUN
+from ledger.outputs import maker
 from ledger.run_facts import flattened, is_ours
 from ledger.run_record import RunRecord
 from ledger.runs import Runs
@@ -154,7 +153,7 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
         document("slices") or [],
         document("diff"),
         _uri(store, record.model_id, f"the model of run {record.run_id}"),
-        _trained_by(store, record.model_id, record.run_id),
+        None if (trained_by := maker(store, record.model_id)) == record.run_id else trained_by,
         None if record.base_model_id is None else _uri(store, record.base_model_id, base),
     )
 
@@ -164,15 +163,6 @@ def _uri(store: ml_metadata.MetadataStore, model_id: int, what: str) -> str:
     if not artifacts:
         raise ReproductionError(f"The metadata store no longer has {what}.")
     return artifacts[0].uri
-
-
-def _trained_by(store: ml_metadata.MetadataStore, model_id: int, run_id: str) -> str | None:
-    """Which other run trained a model: one that takes it from the cache is said to have made it too, later."""
-    events = store.get_events_by_artifact_ids([model_id])
-    makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
-    contexts = store.get_contexts_by_execution(min(makers)) if makers else []
-    trained_by = next((context.name for context in contexts if context.type == RUN), None)
-    return None if trained_by == run_id else trained_by
 
 
 def refuse_overrides(overrides: Sequence[str]) -> None:
@@ -327,6 +317,12 @@ def compare(original: Original, here: Settings) -> Circumstances:
     data = data_differences(original, spans_folder(original.settings, here))
     if original.trained_by:
         notes.append(f"Run {record.run_id} took its model from the cache: it was trained by run {original.trained_by}.")
+    if elsewhere := [
+        f"{node.node_id} on {here.beam.engine_of(node.node_id)} and not {node.engine}"
+        for node in record.nodes
+        if node.engine and node.engine != here.beam.engine_of(node.node_id)
+    ]:
+        notes.append(f"Beam runs {', '.join(elsewhere)}: results may differ in their last digits.")
     if settings := setting_differences(original, here):
         notes.append(
             f"The settings here are others, and the recorded ones are used: {_listed(settings, Difference.briefly)}."

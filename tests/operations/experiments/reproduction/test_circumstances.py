@@ -7,6 +7,7 @@ import pytest
 
 from flightdeck.settings import read_settings
 from ledger.opening import LedgerError
+from ledger.run_record import NodeOutcome
 from operations.experiments.reproduction import circumstances
 from operations.experiments.reproduction.circumstances import ReproductionError
 from operations.experiments.sweep.plan import spans_folder
@@ -134,6 +135,20 @@ def test_the_settings_here_that_would_make_another_model_are_named_without_long_
     assert dataclasses.replace(epochs, recorded="9" * 40).briefly() == "model.epochs"
     assert {difference.name.partition(".")[0] for difference in differences} == {"model"}
     assert not any("tuning" in difference.name for difference in differences)
+
+
+def test_another_engine_of_beam_is_named_since_last_digits_may_differ(compared, monkeypatch):
+    nodes = (
+        NodeOutcome("StatisticsGen", "done", 1.0, 1.0, engine="flink"),
+        NodeOutcome("Transform", "cached", 1.0, 1.0, engine="local"),
+        NodeOutcome("Evaluator", "done", 1.0, 1.0),  # an older record
+    )
+
+    comparison = compared({}, {"keras": "3.0"}, None, nodes=nodes)
+
+    said = "Beam runs StatisticsGen on local and not flink: results may differ in their last digits."
+    assert said in comparison.notes
+    assert not [note for note in comparison.notes if "Transform" in note or "Evaluator" in note]
 
 
 @pytest.mark.parametrize("override", ["model.epochs=2", "data.window=1:3", "workspaces=x", "tuning.enabled=true"])
