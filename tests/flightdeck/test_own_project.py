@@ -45,19 +45,24 @@ def compiled(project: Path) -> str:
     return (project / "build" / "production.yaml").read_text()
 
 
-def test_what_is_compiled_is_the_same_wherever_the_project_is_and_names_no_place(project, compiled, tmp_path):
-    head = git(project, "rev-parse", "--short=12", "HEAD")
-    elsewhere = shutil.copytree(project, tmp_path / "another place")
-    says(elsewhere, "kubeflow", "compile", "--image", f"loans:{head}", "--output", str(tmp_path / "p.yaml"))
+def require_no_place(compiled: str, project: Path) -> None:
+    """What is compiled, with what is embedded in it, knows the project's files and no folder of this machine."""
     embedded = [gzip.decompress(base64.b64decode(text)) for text in re.findall(r"defaultValue: (H4sI\S+)", compiled)]
-
-    assert (tmp_path / "p.yaml").read_text() == compiled
     assert len(embedded) == 2
     visible = compiled.encode() + b"".join(embedded)
     assert b"usecase/schema.pbtxt" in visible
     assert b"/workspace/loans/spans" in visible
     for place in (f"{project.parent}/", f"{ROOT}/", f"{Path.home()}/", f"{sys.prefix}/"):
         assert place.encode() not in visible
+
+
+def test_what_is_compiled_is_the_same_wherever_the_project_is_and_names_no_place(project, compiled, tmp_path):
+    head = git(project, "rev-parse", "--short=12", "HEAD")
+    elsewhere = shutil.copytree(project, tmp_path / "another place")
+    says(elsewhere, "kubeflow", "compile", "--image", f"loans:{head}", "--output", str(tmp_path / "p.yaml"))
+
+    assert (tmp_path / "p.yaml").read_text() == compiled
+    require_no_place(compiled, project)
     assert set(re.findall(r"image: (\S+)", compiled)) == {f"loans:{head}"}
 
 
@@ -104,6 +109,18 @@ def test_what_ran_in_staging_takes_over_in_production(project, compiled, server:
     assert server.recurring == {}
     assert promoted(use_case_commit=head)["version"] == head[:12]
     assert len(server.recurring) == 1
+
+
+def test_a_compiled_sweep_is_the_same_wherever_the_project_is_and_names_no_place(project, tmp_path):
+    head = git(project, "rev-parse", "--short=12", "HEAD")
+    places = [project, shutil.copytree(project, tmp_path / "another place")]
+    for number, place in enumerate(places):
+        asked = ("--image", f"loans:{head}", "--trials", "3", "--output", str(tmp_path / f"{number}.yaml"))
+        says(place, "kubeflow", "sweep", *asked)
+    here, there = ((tmp_path / f"{number}.yaml").read_text() for number in range(2))
+
+    assert here == there
+    require_no_place(here, project)
 
 
 def test_a_sweep_is_submitted(project, server: KfpServer):
