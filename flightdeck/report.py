@@ -123,7 +123,7 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     place = storage.at(options.settings.workspace) / "report" if folder is None else storage.at(folder)
     with hosting.listen(host, port) as listening:
-        url = f"http://{host}:{listening.getsockname()[1]}"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         typer.echo(json_of({"url": url}, indent=None) if options.as_json else f"Report    {url}\nCtrl+C ends it.")
         hosting.run(hosting.Site(place), listening)
 

@@ -84,9 +84,13 @@ def run(
     }
 
 
-def card(evidence: Evidence, text: Card | None) -> dict[str, Any]:
-    """The content of the model card of a run, with what people wrote about the model."""
+def card(evidence: Evidence, text: Card | None, use_case: str) -> dict[str, Any]:
+    """The content of the model card of a run, with what people wrote about the model of a use case."""
     unwritten = "This model card has no text yet: name a Markdown file in the setting use_case.model_card."
+    if (other := evidence.record.pipeline) != use_case:
+        text = None
+        whose = other or "another pipeline"
+        unwritten = f"This run is of {whose}: what people wrote about that model is in the report of its own settings."
     return {
         **_about(evidence, {"card": unwritten}),
         "card": text or Card("Model card"),

@@ -127,7 +127,7 @@ def write(
                 folder.mkdir(parents=True)
                 about = pages.run(evidence, records, links, roles or {}, lineage.whole(store, record))
                 page(folder / "index.html", "run", about, "../../")
-                page(folder / "card.html", "card", pages.card(evidence, text), "../../")
+                page(folder / "card.html", "card", pages.card(evidence, text, name), "../../")
                 missing[record.run_id] = evidence.missing
                 sizes.append(_size(folder))
             progress(len(chosen), len(chosen), "")

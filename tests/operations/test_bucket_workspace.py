@@ -1,9 +1,11 @@
 """A workspace in a bucket, with its metadata, alerts and locks in a real MariaDB."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import storage
@@ -16,6 +18,7 @@ from operations.alerts.outbox import pending
 from operations.loop import heartbeat
 from operations.loop.loop import alone, folder_of, watcher
 from operations.registry import Registry, RegistryError
+from operations.report.hosting import Site, application
 from pipeline import store
 from pipeline.workspace import lock_of_folder
 from tests.ledger.executions import Executions
@@ -89,6 +92,23 @@ def test_commands_work_on_it_and_without_the_server_they_say_what_is_missing(fac
         assert "is a bucket, which has no transactions and no locks: set metadata.kind to mysql" in " ".join(
             err.split()
         )
+
+
+def test_the_report_is_written_into_the_bucket_and_served_from_there(factory: Factory, flightdeck) -> None:
+    output = f"{factory.settings.workspace}/reports/latest"
+    code, out, err = flightdeck("report", "--json", "--output", output, *factory.options())
+    assert code == 0, err
+    runs = json.loads(out)["runs"]
+    site = Site(storage.at(output))
+    assert site.look()
+
+    async def first_page() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(application(site)), base_url="http://report") as web:
+            return (await web.get("/")).raise_for_status().text
+
+    page = asyncio.run(first_page())
+    assert len(runs) == 3
+    assert all(run in page for run in runs)
 
 
 def test_a_registry_needs_no_lock_to_be_read(factory: Factory) -> None:

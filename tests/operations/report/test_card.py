@@ -1,7 +1,10 @@
 """The written part of a model card."""
 
+import re
+
 import pytest
 
+from flightdeck.settings import read_settings
 from operations.report import card
 from tests.world import ROOT
 
@@ -29,7 +32,24 @@ def test_html_in_a_card_is_shown_as_text(tmp_path):
     assert "javascript:" not in section.html.replace("(javascript:alert(1))", "")
 
 
-def test_the_card_of_this_project_has_both_parts():
-    written = card.read(ROOT / "models" / "CARD.md")
+@pytest.mark.parametrize(
+    ("settings", "answer"),
+    [
+        ("local", "The answer is a probability."),
+        ("delay", "The answer is a number of minutes,"),
+        ("lateness", "The answer is a probability of each class,"),
+    ],
+)
+def test_the_cards_of_the_flights_have_both_parts_and_are_about_what_is_predicted(settings, answer):
+    file = read_settings(ROOT / "config" / f"{settings}.yaml").use_case.model_card
+    assert file is not None
+    written = card.read(file)
     assert written.before
     assert written.after
+    said = " ".join(re.sub(r"<[^>]*>", "", section.html) for section in (*written.before, *written.after))
+    assert answer in " ".join(said.split())
+
+
+def test_the_card_of_a_number_speaks_of_no_probability():
+    said = (ROOT / "models" / "DELAY.md").read_text().lower()
+    assert not re.search(r"\bauc\b|probabilit|threshold|calibrat|classes", said)

@@ -193,7 +193,9 @@ def test_a_run_of_numbers_has_predicted_against_actual_in_cells_and_the_error_by
     assert {f'id="plot-{name}"' in html for name in ("predicted", "residuals", "deciles", "spread")} == {True}
     assert len(html) < 200_000, "a cell for many rows, not a point for each"
     assert "threshold" not in words
-    assert "Predicted against actual" in page(written, run, "card")
+    card = page(written, run, "card")
+    assert "Predicted against actual" in card
+    assert not re.search(r"\bauc\b|probabilit|threshold|calibrat", card.lower())
 
 
 def test_of_long_texts_the_beginning_is_shown(seeds, tmp_path):
@@ -274,6 +276,16 @@ def test_card_joins_what_people_wrote_and_what_the_run_shows(seeds, tmp_path):
     assert "It is weakest on colour=red: auc 0.6000 on 5,000 rows" in words
     assert "1 slice of 2 have fewer than 100 rows" in words
     assert "This model is not in use" in words
+
+
+def test_a_run_of_another_use_case_in_the_same_store_is_not_described_by_this_one_s_card(seeds, tmp_path):
+    card = tmp_path / "CARD.md"
+    card.write_text("# The toy model\n\n## For\n\nplaying\n")
+    run = seeds.run("other", pipeline="tools")
+    words = page(seeds.write(tmp_path / "site", model_card=card), run, "card")
+    assert "playing" not in words
+    assert "This run is of tools: what people wrote about that model is in the report of its own settings." in words
+    assert "playing" in page(seeds.write(tmp_path / "tools", model_card=card, name="tools"), run, "card")
 
 
 def test_card_and_page_show_how_groups_of_people_are_treated(seeds, tmp_path):
