@@ -6,6 +6,7 @@ Every runner comes down to this, so drivers, resolvers, caching and metadata beh
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import gzip
 import logging
@@ -240,12 +241,15 @@ def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[
 
 
 def _engine_of_earlier(connection: metadata.Metadata, node_id: str, execution_id: int | None) -> str | None:
-    """The engine that made the result that an execution reused, as the record of that run has it."""
-    with connection as handle:
-        reused = outputs(handle.store, [execution_id] if execution_id else []).get(execution_id or 0, {})
+    """The engine that made the result that an execution reused, if the record of that run has it."""
+    if Beam().engine_of(node_id) is None or execution_id is None:
+        return None
+    with connection as handle, contextlib.suppress(ValueError):  # a record that cannot be read
+        reused = outputs(handle.store, [execution_id]).get(execution_id, {})
         run_id = next((maker(handle.store, output.artifact_id) for output in reused.values()), None)
         nodes = Recorder(handle.store).read(run_id).nodes if run_id else ()
-    return next((outcome.engine for outcome in nodes if outcome.node_id == node_id), None)
+        return next((outcome.engine for outcome in nodes if outcome.node_id == node_id), None)
+    return None
 
 
 def _sentence(error: BaseException) -> str:

@@ -119,6 +119,29 @@ def test_an_interrupted_or_killed_run_cancels_its_job(small_spans, tmp_path, sta
             assert "Traceback" not in "".join(screen)
 
 
+@pytest.mark.component
+def test_a_pod_of_kubeflow_that_is_stopped_cancels_its_job(tmp_path, states):
+    import apache_beam as beam
+
+    from pipeline.runners.fork_server import InterruptedRunError
+    from pipeline.task import _stoppable
+
+    def stop_when_it_runs() -> None:
+        wait_for(lambda: "RUNNING" in states(endpoint))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with engine.job_server() as (endpoint, _), engine.worker_pool(python=str(broken_for_workers(tmp_path))) as pool:
+        arguments = list(Flink(job_endpoint=endpoint, environment_config=pool).arguments())
+        stopping = threading.Thread(target=stop_when_it_runs)
+        stopping.start()
+        with pytest.raises(InterruptedRunError), _stoppable(), beam.Pipeline(argv=arguments) as pipeline:
+            _ = pipeline | beam.Create([1]) | beam.Map(str)
+        stopping.join()
+        assert states(endpoint) == ["CANCELLED"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def broken_for_workers(folder):
     """A Python that runs a worker pool, whose workers wait for ever."""
     program = folder / "bin" / "python"

@@ -142,9 +142,9 @@ def _config(folder: Path, original: Original, here: Settings) -> dict[str, Any]:
         name: {key: value for key, value in places[name].items() if key in original.settings.get(name, {})}
         for name in ("metadata", "beam")
     }
-    if "engine" not in original.settings.get("beam", {}):  # that code knows arguments only
-        arguments = {node: list(here.beam.arguments(node)) for node in here.beam.components}
-        known["beam"] |= {"args": list(here.beam.arguments()), "components": arguments}
+    if "engine" not in known["beam"] and (components := known["beam"].get("components")):
+        # Code from before engines: it knows arguments only, and is given those that are no engine.
+        known["beam"]["components"] = {node: given for node, given in components.items() if not isinstance(given, str)}
     document = {**original.settings, **known, "workspace": here.workspace}
     document["data"] = {**original.settings["data"], "spans": spans_folder(original.settings, here)}
     document["use_case"] = {

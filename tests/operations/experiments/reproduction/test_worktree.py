@@ -1,5 +1,6 @@
 """A commit in a folder of its own: made, used and removed, in a real repository."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from ledger.run_record import RunRecord
 from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import stamp
+from pipeline.settings import Beam
 from tests.ledger.seeding import BEGIN
 from tests.operations.serving.live_server import wait_for
 from tests.repository import commit, git
@@ -96,6 +98,21 @@ def test_the_commits_own_command_runs_with_our_places(
     assert not (tmp_path / "w").exists()
     assert git(repository, "worktree", "list").count("\n") == 0
     assert git(repository, "status", "--porcelain") == ""
+
+
+def test_code_from_before_engines_is_given_arguments_only(checked_out, original, tmp_path):
+    own = "components: {Transform: flink, Evaluator: [--runner=SparkRunner]}"
+    flink = f"beam={{engine: flink, flink: {{job_endpoint: 'jobs:8099'}}, {own}}}"
+    here = read_settings(LOCAL, [f"workspace={tmp_path / 'workspace'}", flink])
+    run = original()
+    of_then = {name: run.settings["beam"][name] for name in ("args", "components")}
+    run = dataclasses.replace(run, settings={**run.settings, "beam": of_then})
+
+    with checked_out(run=run) as tree:
+        assert worktree.make_again(tree, run, here, []) == 0
+
+    given = json.loads((tmp_path / "workspace" / "told.json").read_text())["config"]["beam"]
+    assert given == {"args": list(Beam().args), "components": {"Evaluator": ["--runner=SparkRunner"]}}
 
 
 def test_a_kept_worktree_stays_is_used_again_and_its_environment_is_preferred(checked_out):
