@@ -20,8 +20,8 @@ from pipeline.runners import fork_server
 
 _CONNECT_SECONDS = 10.0
 _CANCEL_SECONDS = 10.0
-# What engines print, and what it means to a person. Tried with Beam's own job service, but for the network buffers and
-# Java's words for a missing pool, which are as Flink 1.20 prints them.
+# What engines print, and what it means to a person. Tried with Beam's own job service, but for the network buffers, of
+# which Flink 1.20 printed this, and Java's words for a missing pool, which follow the names of Beam's classes, unseen.
 _KNOWN = (
     (
         re.compile(
