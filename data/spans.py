@@ -163,7 +163,7 @@ def read(folder: Path, span: int) -> pa.Table:
     tables = []
     for path in (entry for entry in storage.entries(home) if entry.suffix == ".parquet"):
         try:
-            with path.open("rb") as file:
+            with storage.opened(path) as file:
                 tables.append(pq.ParquetFile(file).read())
         except (OSError, pa.ArrowException) as error:
             raise SpanError(f"Span {span} cannot be read: {path} is not whole. Prepare the data again.") from error

@@ -118,7 +118,7 @@ def read(scores: ScoresOf) -> ScoredRows:
 
     try:
         # Not `read_table`, which imports all that reading a folder of files could need.
-        with (storage.at(scores.uri) / FILE).open("rb") as file:
+        with storage.opened(storage.at(scores.uri) / FILE) as file:
             table = pq.ParquetFile(file).read()
         measures = measures_of(scores.target)
         labels = _numbers(table.column("label").cast(pa.float64()).combine_chunks())

@@ -7,6 +7,7 @@ rename, in a bucket because an object is. What two processes could both change i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from upath import UPath
 
 # Names that no server takes for a version, and that tell what was left behind by a process that was killed.
@@ -167,6 +169,20 @@ def for_arrow(files: Sequence[Path]) -> tuple[list[str], Any]:
     if not files or not is_bucket(files[0]):
         return [str(file) for file in files], None
     return [_cloud(file).path for file in files], _cloud(files[0]).fs
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[pa.NativeFile]:
+    """A file for pyarrow to read, of a bucket by a copy on this machine; raises FileNotFoundError if there is none.
+
+    One of Arrow's own: its threads may still hold a file of Python's when the interpreter ends, and abort the process.
+    """
+    import pyarrow as pa
+
+    if is_bucket(file) and not file.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    with on_disk(file) as place, pa.OSFile(str(place)) as stream:
+        yield stream
 
 
 @contextlib.contextmanager

@@ -75,12 +75,12 @@ def inspect(path: Path, span: int | None = None) -> InputFile:
         raise InputError(f"{path} is neither a .parquet nor a .csv file.")
     try:
         if path.suffix == ".parquet":
-            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+            with storage.opened(path) as stream, pq.ParquetFile(stream) as file:
                 names, rows = file.schema_arrow.names, file.metadata.num_rows
                 columns = dict(zip(names, file.schema_arrow.types, strict=True))
         else:
             options = pa_csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
-            with path.open("rb") as stream, pa_csv.open_csv(stream, convert_options=options) as reader:
+            with storage.opened(path) as stream, pa_csv.open_csv(stream, convert_options=options) as reader:
                 names = reader.schema.names
                 rows = sum(batch.num_rows for batch in reader)
             columns = dict.fromkeys(names)
@@ -159,7 +159,7 @@ class Inputs:
         names = [*self.types, *(name for name in self.keys if name not in self.types)]
         try:
             if file.path.suffix == ".parquet":
-                with file.path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
+                with storage.opened(file.path) as stream, pq.ParquetFile(stream) as parquet:
                     yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=names)
             else:
                 arrow = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.string()}
@@ -173,7 +173,7 @@ class Inputs:
                 )
                 reading = pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES)
                 with (
-                    file.path.open("rb") as stream,
+                    storage.opened(file.path) as stream,
                     pa_csv.open_csv(stream, read_options=reading, convert_options=options) as reader,
                 ):
                     yield from reader

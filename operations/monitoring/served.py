@@ -220,7 +220,7 @@ def arrived(folder: Path, contract: Contract) -> pd.DataFrame | None:
         if file.suffix not in (".parquet", ".csv") or file.name.startswith((".", "_")):
             continue
         try:
-            with file.open("rb") as stream:
+            with storage.opened(file) as stream:
                 rows = (
                     pd.read_parquet(stream, columns=[*keys, *wanted])
                     if file.suffix == ".parquet"

@@ -1,16 +1,21 @@
 """The same promises in a folder, in Cloud Storage and in S3."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import storage
 from errors import FlightdeckError
+from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -22,8 +27,40 @@ def write_model(folder: Path, content: str = "model") -> Path:
     return folder
 
 
+# Reads a file as the last thing that a process does, many times. In every second one, a thread of Arrow's that let a
+# file of Python's go after the interpreter had ended was the end of the process: SIGABRT.
+READERS = """
+import os, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+import storage
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        with storage.opened(Path(sys.argv[1])) as stream:
+            pq.ParquetFile(stream).read()
+        sys.exit()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+"""
+
+
 class TestFiles:
     """Single files."""
+
+    def test_arrow_reads_it_and_says_if_there_is_none(self, place: Path) -> None:
+        place.mkdir(exist_ok=True)
+        with pytest.raises(FileNotFoundError), storage.opened(place / "it.csv"):
+            pass
+        storage.write(place / "it.csv", "a,b")
+        with storage.opened(place / "it.csv") as stream:
+            assert stream.read() == b"a,b"
+
+    def test_a_process_ends_well_after_it(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({f"column {number}": [1, 2, 3] for number in range(30)}), tmp_path / "it.parquet")
+        command = [sys.executable, "-c", READERS, str(tmp_path / "it.parquet")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stderr
 
     def test_a_file_is_made_and_replaced(self, place: Path) -> None:
         file = place / "it.json"
