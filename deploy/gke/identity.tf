@@ -109,3 +109,12 @@ resource "google_service_account_iam_member" "dataflow" {
   role               = "roles/iam.serviceAccountUser"
   member             = local.runner
 }
+
+# Flink's TaskManagers do the work of tasks, in a namespace where only our own workloads run.
+resource "google_service_account_iam_member" "flink" {
+  count = var.flink ? 1 : 0
+
+  service_account_id = google_service_account.workload["runner"].name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "serviceAccount:${google_container_cluster.main.workload_identity_config[0].workload_pool}[flightdeck/flightdeck-flink]"
+}

@@ -57,6 +57,7 @@ output "kubernetes_settings" {
       # What was built and pushed, Terraform does not know: put the commit in.
       image            = "${local.registry}/flightdeck:COMMIT-gpu"
       serverImage      = "${local.registry}/flightdeck:COMMIT-serve"
+      flinkImage       = "${local.registry}/flink:1.20-beam-2.77.0"
       workspace        = local.workspace
       modelFolder      = "${local.workspace}/models/${var.model_name}"
       payloadFolder    = "${local.workspace}/payloads"

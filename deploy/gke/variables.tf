@@ -187,6 +187,12 @@ variable "dataflow" {
   default     = false
 }
 
+variable "flink" {
+  description = "Let the TaskManagers of deploy/kubernetes/components/flink act at Google as the tasks of pipelines do."
+  type        = bool
+  default     = false
+}
+
 variable "deletion_protection" {
   description = "Refuse to destroy the cluster, the database and a bucket that is not empty. Set it to false, apply, then destroy."
   type        = bool

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.life import API_KEY, SETTINGS
 from tests.cluster.project import Project
-from tests.deploy.kustomize import MANIFESTS, OVERLAYS, copy_of_manifests
+from tests.deploy.kustomize import APPLIED, MANIFESTS, copy_of_manifests
 from tests.services.daemon import ServiceError, one_at_a_time
 from tests.services.kubernetes import images, own_cluster, programs
 from tests.services.kubernetes.cluster import Cluster, wait_for
@@ -124,7 +124,7 @@ def kubeflow(cluster: Cluster) -> Iterator[None]:
 def applied(cluster: Cluster, project: Project, kubeflow: None) -> Iterator[dict[str, Applied]]:
     """Every overlay, applied twice; the last one, `local`, stays."""
     results = {}
-    *others, last = sorted(OVERLAYS, key=lambda overlay: overlay == "local")
+    *others, last = sorted(APPLIED, key=lambda overlay: overlay == "local")
     for overlay in others:
         results[overlay] = _apply_twice(cluster, project.overlay(overlay))
         _delete(cluster, f"--kustomize={project.overlay(overlay)}")

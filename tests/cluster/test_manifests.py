@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.kustomize import OVERLAYS
+from tests.deploy.kustomize import APPLIED
 from tests.services.kubernetes import own_cluster
 from tests.services.kubernetes.cluster import KubectlError, wait_for
 
@@ -39,13 +39,13 @@ def manifests(project, applied):
     return project
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", APPLIED)
 def test_an_overlay_is_applied_strictly_and_whole(project, applied, overlay):
     assert len(applied[overlay].first) == len(project.manifests(overlay))
     assert {line.split()[-1] for line in applied[overlay].first} <= {"created", "configured"}
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", APPLIED)
 def test_applying_the_same_again_changes_nothing(applied, overlay):
     said = [line for line in applied[overlay].second if not line.endswith(" unchanged")]
 

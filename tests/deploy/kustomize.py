@@ -12,7 +12,9 @@ import yaml
 from tests.world import ROOT
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("local", "gke", "gke-kserve")
+# Those that the tests apply to a cluster, which has no definitions of the Flink Kubernetes Operator.
+APPLIED = ("local", "gke", "gke-kserve")
+OVERLAYS = (*APPLIED, "gke-flink")
 BUILT_HERE = ROOT / ".tools" / "kustomize" / "kustomize"
 
 

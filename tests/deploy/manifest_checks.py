@@ -3,6 +3,7 @@
 Each check takes all manifests of one overlay and yields one sentence per problem.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +16,9 @@ Manifest = Mapping[str, Any]
 CLUSTER_SCOPED = {"Namespace", "PersistentVolume", "ClusterRole", "ClusterRoleBinding"}
 SERVICES = {"Deployment", "StatefulSet", "DaemonSet"}  # run until they are stopped
 WORKLOADS = {*SERVICES, "Job", "CronJob"}
+
+# Flink's JobManager starts and ends TaskManagers; nothing else of ours asks the Kubernetes API.
+ASKS_KUBERNETES = ("flightdeck", "flink-jobmanager")
 
 _IDENTITY = "iam.gke.io/gcp-service-account"
 # Until kube-proxy of every node, and a gateway, have taken a pod that ends out of their tables.
@@ -162,14 +166,15 @@ def resources(manifests: list[Manifest]) -> Iterator[str]:
 
 def security(manifests: list[Manifest]) -> Iterator[str]:
     """No pod runs as root, escalates, keeps a capability, writes its image or holds a token it has no use for."""
-    for _, _, pod, owner in _pods(manifests):
+    for namespace, _, pod, owner in _pods(manifests):
         if not pod:
             continue
+        asks = (namespace, pod.get("serviceAccountName")) == ASKS_KUBERNETES
         whole = pod.get("securityContext", {})
         for container in pod["containers"] + pod.get("initContainers", []):
             yield from [f"{owner}: container {container['name']} {fault}" for fault in _weak(container, whole)]
-        if pod.get("automountServiceAccountToken") is not False:
-            yield f"{owner} mounts a token of the Kubernetes API"
+        if pod.get("automountServiceAccountToken") is not asks:
+            yield f"{owner} {'lacks its' if asks else 'mounts a'} token of the Kubernetes API"
         if any("hostPath" in volume for volume in pod.get("volumes", [])):
             yield f"{owner} mounts a folder of its node"
     for owner, model in _models(manifests):
@@ -196,7 +201,7 @@ def least_privilege(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def accounts(manifests: list[Manifest]) -> Iterator[str]:
-    """Every workload has an account of its own, to which no role is bound: none of them asks the Kubernetes API."""
+    """Every workload has an account of its own, and no role but where it asks the Kubernetes API."""
     bound = {
         (subject["namespace"], subject["name"])
         for binding in _of_kind(manifests, "RoleBinding")
@@ -207,7 +212,7 @@ def accounts(manifests: list[Manifest]) -> Iterator[str]:
         account = (namespace, pod.get("serviceAccountName", "default"))
         if pod and account in owners:
             yield f"{owner} has the account of {owners[account]}, {'/'.join(account)}"
-        if account in bound:
+        if (account in bound) > (account == ASKS_KUBERNETES):
             yield f"{owner} has the account {'/'.join(account)}, which has a role that it does not need"
         owners[account] = owner
 
@@ -300,9 +305,79 @@ def custom_resources(manifests: list[Manifest]) -> Iterator[str]:
             yield f"{label(service)}: canaryTrafficPercent must be between 0 and 100, not {share}"
 
 
+def flink(manifests: list[Manifest]) -> Iterator[str]:
+    """A FlinkDeployment has fields that the operator's reference has, and values that our work needs."""
+    for cluster in _of_kind(manifests, "FlinkDeployment"):
+        spec, owner = cluster["spec"], label(cluster)
+        for where, fields in _FLINK_FIELDS.items():
+            part = spec
+            for step in where:
+                part = part.get(step, {})
+            if unknown := set(part) - fields:
+                yield f"{owner} has unknown fields {sorted(unknown)} in {'.'.join(('spec', *where))}"
+        if cluster["apiVersion"] != "flink.apache.org/v1beta1":
+            yield f"{owner} is not of flink.apache.org/v1beta1"
+        if spec.get("flinkVersion") != "v1_20":
+            yield f"{owner} is of {spec.get('flinkVersion')}, and Beam's job server of Flink 1.20"
+        if spec.get("mode") != "native":
+            yield f"{owner} keeps idle TaskManagers"
+        configuration = spec.get("flinkConfiguration", {})
+        for name, value in configuration.items():
+            if not isinstance(value, str):
+                yield f"{owner}: {name} must be text"
+            if name in {"kubernetes.namespace", "kubernetes.cluster-id"}:
+                yield f"{owner}: the operator refuses {name}"
+        slots = configuration.get("taskmanager.numberOfTaskSlots")
+        if slots != "1":
+            yield f"{owner} has {slots} slots on a TaskManager with one Python process"
+        for _, _, pod, each in _pods([cluster]):
+            if "flink-main-container" not in [container["name"] for container in pod["containers"]]:
+                yield f"{each} has no flink-main-container"
+
+
+_FLINK_FIELDS = {
+    (): {
+        # Without podTemplate, of which the operator merges lists by position with those of the two below.
+        *("image", "imagePullPolicy", "flinkVersion", "mode", "serviceAccount", "flinkConfiguration"),
+        *("jobManager", "taskManager", "logConfiguration", "restartNonce"),
+    },
+    ("jobManager",): {"replicas", "resource", "podTemplate"},
+    ("taskManager",): {"replicas", "resource", "podTemplate"},
+    ("jobManager", "resource"): {"cpu", "memory", "ephemeralStorage"},
+    ("taskManager", "resource"): {"cpu", "memory", "ephemeralStorage"},
+}
+
+
+def connections(manifests: list[Manifest]) -> Iterator[str]:
+    """Between pods of a namespace, what one policy lets out another lets in, and the other way round."""
+    policies = [policy for policy in _of_kind(manifests, "NetworkPolicy") if policy["spec"]["podSelector"]]
+    for direction, peers, other in (("egress", "to", "ingress"), ("ingress", "from", "egress")):
+        for policy in policies:
+            opened = [
+                (peer["podSelector"], given["port"])
+                for rule in policy["spec"].get(direction, [])
+                for peer in rule[peers]
+                if "podSelector" in peer and "namespaceSelector" not in peer
+                for given in rule["ports"]
+            ]
+            for selector, port in opened:
+                if not any(_opens(each, other, selector, policy["spec"]["podSelector"], port) for each in policies):
+                    yield f"{label(policy)} has {direction} on port {port} to which no {other} answers"
+
+
+def _opens(policy: Manifest, direction: str, of: Any, to: Any, port: int) -> bool:
+    """Whether a policy of some pods opens a port between them and others of its namespace."""
+    return policy["spec"]["podSelector"] == of and any(
+        {"podSelector": to} in rule["from" if direction == "ingress" else "to"]
+        and port in [given["port"] for given in rule["ports"]]
+        for rule in policy["spec"].get(direction, [])
+    )
+
+
 ALL = (
     *(namespaces, selectors, service_ports, probes, endings, schedules, references, images, resources),
-    *(security, least_privilege, accounts, loop, database, buckets, network, custom_resources),
+    *(security, least_privilege, accounts, loop, database, buckets, network, connections),
+    *(custom_resources, flink),
 )
 
 
@@ -334,6 +409,22 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, str], d
             yield _namespace(manifest), template["metadata"].get("labels", {}), pod, label(manifest)
         elif manifest["kind"] == "InferenceService":
             yield _namespace(manifest), manifest["metadata"].get("labels", {}), {}, label(manifest)
+        elif manifest["kind"] == "FlinkDeployment":
+            yield from _pods_of_flink(manifest)
+
+
+def _pods_of_flink(cluster: Manifest) -> Iterator[tuple[str, Mapping[str, str], dict[str, Any], str]]:
+    """The two kinds of pods, with what Flink makes of their templates, the image, the resources and the accounts."""
+    spec = cluster["spec"]
+    of_task_managers = spec["flinkConfiguration"].get("kubernetes.taskmanager.service-account", spec["serviceAccount"])
+    for part, account in (("jobManager", spec["serviceAccount"]), ("taskManager", of_task_managers)):
+        template = spec[part]["podTemplate"]
+        pod = {**copy.deepcopy(template["spec"]), "serviceAccountName": account}
+        amounts = {name: spec[part]["resource"][name] for name in ("cpu", "memory") if name in spec[part]["resource"]}
+        for container in pod["containers"]:
+            if container["name"] == "flink-main-container":
+                container |= {"image": spec["image"], "resources": {"requests": amounts, "limits": amounts}}
+        yield _namespace(cluster), template["metadata"]["labels"], pod, f"{label(cluster)} {part}"
 
 
 def _containers(manifests: list[Manifest]) -> Iterator[tuple[str, Mapping[str, Any]]]:

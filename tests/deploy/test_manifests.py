@@ -19,7 +19,7 @@ Manifests = list[dict[str, Any]]
 
 # The oldest release that Google still offered when this was written, and the newest that the validator knows.
 KUBERNETES = ("1.32", kubernetes_validate.latest_version())
-CUSTOM = {"InferenceService"}
+CUSTOM = {"InferenceService", "FlinkDeployment"}
 
 
 GONE = object()
@@ -27,6 +27,9 @@ POD = "Deployment/model-server:spec.template.spec"
 CONTAINER = f"{POD}.containers.0"
 JOB = "CronJob/flightdeck-watch:spec.jobTemplate.spec.template.spec"
 SERVICE = "Service/model-server:spec"
+FLINK = "FlinkDeployment:spec"
+TASK_MANAGER = f"{FLINK}.taskManager.podTemplate.spec"
+OF_TASK_MANAGER = "NetworkPolicy/flink-taskmanager:spec"
 FROM_REPORT = "allow-metadata-from-report:spec.ingress.0.from.0"
 POLICY = "NetworkPolicy/allow-requests:spec"
 SECRET = "valueFrom.secretKeyRef.name"
@@ -136,6 +139,24 @@ def test_manifests_satisfy_the_strict_schema_of_kubernetes(built, overlay, versi
     for manifest in built[overlay]:
         if manifest["kind"] not in CUSTOM:
             kubernetes_validate.validate(manifest, version, strict=True)
+    for pod in templates_of_flink(built[overlay]):
+        kubernetes_validate.validate(pod, version, strict=True)
+
+
+def templates_of_flink(manifests: Manifests) -> Manifests:
+    """The templates in a FlinkDeployment, as pods, whose schema they have."""
+    return [
+        {"apiVersion": "v1", "kind": "Pod", **manifest["spec"][part]["podTemplate"]}
+        for manifest in manifests
+        if manifest["kind"] == "FlinkDeployment"
+        for part in ("jobManager", "taskManager")
+    ]
+
+
+def test_a_misspelt_field_of_a_template_of_flink_fails_the_schema(built):
+    _, pod = templates_of_flink(planted(built["gke-flink"], f"{TASK_MANAGER}.containers.1.resoures", {}))
+    with pytest.raises(kubernetes_validate.ValidationError, match="resoures"):
+        kubernetes_validate.validate(pod, KUBERNETES[-1], strict=True)
 
 
 def test_a_misspelt_field_fails_the_schema(built):
@@ -222,12 +243,32 @@ FAULTS: list[tuple[Callable, str, Any, str]] = [
     (checks.custom_resources, f"{MODEL}.storageUri", "gs://bucket/model", "exactly one"),
     (checks.custom_resources, f"{URIS}.0.mountPath", "/mnt/models/2", "folder of its number"),
     (checks.custom_resources, "InferenceService:spec.predictor.canaryTrafficPercent", 110, "between 0 and 100"),
+    (checks.flink, f"{FLINK}.podTemplate", {}, "unknown fields ['podTemplate']"),
+    (checks.flink, f"{FLINK}.taskManager.resource.cpus", 1, "['cpus'] in spec.taskManager.resource"),
+    (checks.flink, "FlinkDeployment:apiVersion", "flink.apache.org/v1", "v1beta1"),
+    (checks.flink, f"{FLINK}.flinkVersion", "v2_0", "job server of Flink 1.20"),
+    (checks.flink, f"{FLINK}.mode", "standalone", "keeps idle TaskManagers"),
+    (checks.flink, f"{FLINK}.flinkConfiguration.taskmanager", 1, "must be text"),
+    (checks.flink, f"{FLINK}.flinkConfiguration", {"kubernetes.namespace": "x"}, "refuses kubernetes.namespace"),
+    (checks.flink, f"{FLINK}.flinkConfiguration", {}, "has None slots"),
+    (checks.flink, f"{TASK_MANAGER}.containers.0.name", "main", "no flink-main-container"),
+    (checks.images, f"{FLINK}.image", "flink", "jobManager: image flink has no fixed tag"),
+    (checks.resources, f"{FLINK}.jobManager.resource.memory", GONE, "limits.memory"),
+    (checks.resources, f"{TASK_MANAGER}.containers.1.resources", GONE, "worker-pool has no requests.cpu"),
+    (checks.references, f"{FLINK}.serviceAccount", "flink", "names ServiceAccount flightdeck/flink"),
+    (checks.accounts, f"{FLINK}.flinkConfiguration", {}, "taskManager has the account of"),
+    (checks.security, f"{TASK_MANAGER}.automountServiceAccountToken", True, "mounts a token"),
+    (checks.security, f"{FLINK}.jobManager.podTemplate.spec.automountServiceAccountToken", False, "lacks its token"),
+    (checks.security, f"{TASK_MANAGER}.containers.1.securityContext.runAsUser", 0, "worker-pool may run as root"),
+    (checks.connections, f"{OF_TASK_MANAGER}.ingress.0.ports.0.port", 1, "port 6122 to which no ingress answers"),
+    (checks.connections, f"{OF_TASK_MANAGER}.egress.0.ports.0.port", 1, "port 6123 to which no egress answers"),
 ]
 
 
 @pytest.mark.parametrize(("check", "where", "value", "expected"), FAULTS)
 def test_checks_catch_a_planted_fault(built, check, where, value, expected):
     overlay = "gke-kserve" if where.startswith("InferenceService") else "gke" if check is checks.buckets else "local"
+    overlay = "gke-flink" if where.startswith("FlinkDeployment") or where.startswith(OF_TASK_MANAGER) else overlay
     assert expected in "\n".join(check(planted(built[overlay], where, value)))
 
 
@@ -250,7 +291,7 @@ def test_the_model_is_named_by_the_settings_alone(copied: Path, overlay):
     assert "example-project" not in text
 
 
-@pytest.mark.parametrize(("place", "overlays"), [("local", ["local"]), ("gke", ["gke", "gke-kserve"])])
+@pytest.mark.parametrize(("place", "overlays"), [("local", ["local"]), ("gke", ["gke", "gke-kserve", "gke-flink"])])
 def test_every_setting_reaches_a_manifest(copied, place, overlays):
     path = copied / "settings" / place / "settings.yaml"
     settings = yaml.safe_load(path.read_text())
@@ -276,7 +317,7 @@ def test_pods_reach_the_metadata_by_their_labels_and_from_one_namespace(built, o
     assert {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in open_to} == {"kubeflow"}
 
 
-WITH_A_LOOP = ("local", "gke")
+WITH_A_LOOP = ("local", "gke", "gke-flink")
 
 
 @pytest.mark.parametrize("overlay", WITH_A_LOOP)

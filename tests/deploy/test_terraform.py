@@ -124,9 +124,17 @@ def test_identities_are_those_of_the_manifests():
     accounts = set()
     for path in [*MANIFESTS.glob("base/*.yaml"), *(file for folder in used for file in folder.glob("*.yaml"))]:
         for manifest in yaml.safe_load_all(path.read_text()):
-            if manifest and manifest.get("kind") == "ServiceAccount":
+            # Those by another name are nobody at Google.
+            if (
+                manifest
+                and manifest.get("kind") == "ServiceAccount"
+                and manifest["metadata"]["name"].startswith("flightdeck-")
+            ):
                 accounts.add(f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}")
-    assert set(plain(workloads)["workloads"].values()) == accounts
+    # It has no identity of its own, but that of tasks.
+    flink = block("resource", "google_service_account_iam_member", "flink")
+    assert "[flightdeck/flightdeck-flink]" in plain(flink.attribute("member"))["member"]
+    assert set(plain(workloads)["workloads"].values()) | {"flightdeck/flightdeck-flink"} == accounts
 
 
 def local(name: str) -> Any:
