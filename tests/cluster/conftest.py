@@ -122,7 +122,7 @@ def kubeflow(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def applied(cluster: Cluster, project: Project, kubeflow: None) -> Iterator[dict[str, Applied]]:
-    """Every overlay, applied twice; the last one, `local`, stays."""
+    """Every overlay that the cluster can have, applied twice; the last one, `local`, stays."""
     results = {}
     *others, last = sorted(APPLIED, key=lambda overlay: overlay == "local")
     for overlay in others:

@@ -201,7 +201,7 @@ def least_privilege(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def accounts(manifests: list[Manifest]) -> Iterator[str]:
-    """Every workload has an account of its own, and no role but where it asks the Kubernetes API."""
+    """Every workload has an account of its own, and only what asks the Kubernetes API has a role there."""
     bound = {
         (subject["namespace"], subject["name"])
         for binding in _of_kind(manifests, "RoleBinding")
@@ -212,7 +212,7 @@ def accounts(manifests: list[Manifest]) -> Iterator[str]:
         account = (namespace, pod.get("serviceAccountName", "default"))
         if pod and account in owners:
             yield f"{owner} has the account of {owners[account]}, {'/'.join(account)}"
-        if (account in bound) > (account == ASKS_KUBERNETES):
+        if account in bound and account != ASKS_KUBERNETES:
             yield f"{owner} has the account {'/'.join(account)}, which has a role that it does not need"
         owners[account] = owner
 
