@@ -50,7 +50,7 @@ _EXCEPTION = re.compile(r"^(?:Caused by: )?[\w.$]*(?:Error|Exception): (.+)$", r
 
 
 class EngineError(FlightdeckError):
-    """The engine could not do a job; the text is one sentence."""
+    """An engine could not do its work; the text says why in one sentence."""
 
 
 class JobServerRunner(PortableRunner):

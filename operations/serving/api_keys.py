@@ -59,7 +59,7 @@ def from_environment(environment: Mapping[str, str]) -> ApiKeys:
         return ApiKeys()
     keys = tuple(filter(None, _BETWEEN.split(environment[VARIABLE])))
     if not keys:
-        raise ServingError(f"{VARIABLE} is set but holds no API key: add one, or unset it to answer every client.")
+        raise ServingError(f"{VARIABLE} is set but contains no API key: add one, or unset it to answer every client.")
     for number, key in enumerate(keys, 1):
         if not _KEY.fullmatch(key):
             raise ServingError(f"Key {number} in {VARIABLE} has characters that no header carries; use ASCII.")
