@@ -1,8 +1,10 @@
-"""``flightdeck beam``: whether Beam's engine works."""
+"""``flightdeck beam``: whether Beam's engine works, and the workers of one."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from typing import Annotated
 
 import typer
@@ -35,6 +37,26 @@ def check(
         hosts = ", ".join(sorted({host for host, _ in report.workers}))
         lines.append(f"The engine {engine} works: {len(report.workers)} of its workers answered, on {hosts}.")
     options.answer(answers, "\n".join(lines))
+
+
+@app.command()
+def pool(
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 50_000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Whoever reaches it can run code here.")
+    ] = "127.0.0.1",
+) -> None:
+    """Start the Python workers of a TaskManager, or of another engine, whenever it asks; until Ctrl-C.
+
+    Workers begin with TFX imported, and run the code that is here when they start.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # errors are told below
+    from pipeline.worker_pool import serve
+
+    serving = serve(host, port)
+    print(f"A worker pool listens on {host}:{port}.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        serving.wait_for_termination()
 
 
 def components() -> tuple[str, ...]:

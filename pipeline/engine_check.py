@@ -6,16 +6,13 @@ import dataclasses
 import importlib
 import json
 import os
-import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import apache_beam as beam
-import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import storage
@@ -30,8 +27,6 @@ _TOGETHER_SECONDS = 2.0
 _QUESTION = "question"
 # The folders of the checks for which this worker has looked around and found nothing wrong.
 _looked: set[str] = set()
-# How a worker pool names the worker that it starts.
-_WORKER_ID = re.compile(r'worker_id="([^"]+)"|--id=(\S+)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +120,6 @@ def look(_number: int, expected: Expected) -> None:
             importlib.import_module(module)
         except Exception as error:
             raise EngineError(f"The worker on {host} cannot import {module}: {error}") from error
-    if shared := _worker_of_another():
-        raise EngineError(
-            f"The worker pool on {host} serves two TaskManagers, or two jobs, which both call a worker {shared}: give "
-            "each TaskManager a pool of its own, and run one job at a time."
-        )
     try:
         storage.write(folder / f"worker-{host}-{os.getpid()}.json", json.dumps([host, os.getpid()]))
     except OSError as error:
@@ -143,17 +133,3 @@ def _unseen(*what: str) -> str:
     return (
         f"The workspace is not shared: {' '.join(what)}. Put it in a bucket, or mount it at the same place everywhere."
     )
-
-
-def _worker_of_another() -> str | None:
-    """The name of this worker, if its pool has started another one with the same name."""
-    try:
-        parent = psutil.Process().parent()
-        siblings = [] if parent is None else [sibling.cmdline() for sibling in parent.children()]
-        own = _WORKER_ID.search(" ".join(psutil.Process().cmdline()))
-    except psutil.Error:  # one has ended just now
-        return None
-    if own is None:
-        return None
-    names: list[Any] = [match[0] for words in siblings if (match := _WORKER_ID.search(" ".join(words)))]
-    return (own[1] or own[2]) if names.count(own[0]) > 1 else None

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.component
 slow = pytest.mark.proof
 PACKAGES = Path(next(path for path in sys.path if path.endswith("site-packages")))
 # A Python that has the packages, but does not know of this checkout, which only the environment's own Python does.
-BARE = {"python": getattr(sys, "_base_executable", sys.executable), "folder": Path("/")}
+BARE = getattr(sys, "_base_executable", sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def test_no_worker_pool_is_one_sentence(check):
 
 @slow
 def test_workers_without_our_code_or_with_other_code_are_one_sentence(check, tmp_path):
-    with engine.worker_pool({"PYTHONPATH": str(PACKAGES)}, **BARE) as pool:
+    with engine.beam_worker_pool({"PYTHONPATH": str(PACKAGES)}, BARE) as pool:
         assert refused(check(pool)).startswith("A worker cannot import pipeline: give the workers Flightdeck's image")
     other = tmp_path / "checkout"
     shutil.copytree(ROOT, other, ignore=lambda _, names: {"workspace", "build", "shared", ".venv", ".git"} & {*names})
     (other / "components" / "statistics.py").open("a").write("\n")
-    with engine.worker_pool({"PYTHONPATH": f"{other}{os.pathsep}{PACKAGES}"}, **BARE) as pool:
+    with engine.beam_worker_pool({"PYTHONPATH": f"{other}{os.pathsep}{PACKAGES}"}, BARE) as pool:
         said = refused(check(pool))
     assert "has other code than this, components/statistics.py first of 1 files" in said
 
@@ -92,7 +92,7 @@ def test_a_worker_with_another_beam_is_one_sentence(check, tmp_path):
         if part.name != "version.py":
             (beam / part.name).symlink_to(part)
     (beam / "version.py").write_text("__version__ = '2.70.0'\n")
-    with engine.worker_pool({"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}{os.pathsep}{PACKAGES}"}, **BARE) as pool:
+    with engine.beam_worker_pool({"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}{os.pathsep}{PACKAGES}"}, BARE) as pool:
         said = refused(check(pool))
     assert said.startswith("The workers have Beam 2.70.0 for Python 3.")
 
@@ -101,7 +101,7 @@ def test_a_workspace_that_the_worker_does_not_see_is_one_sentence(check, tmp_pat
     """It is named so that each process finds its own."""
     for name in ("ours", "theirs"):
         (tmp_path / name / "workspace").mkdir(parents=True)
-    with engine.worker_pool({"PYTHONPATH": str(ROOT)}, tmp_path / "theirs") as pool:
+    with engine.worker_pool(folder=tmp_path / "theirs") as pool:
         said = refused(check(pool, workspace="/proc/self/cwd/workspace", cwd=tmp_path / "ours"))
     assert said.startswith("The workspace is not shared: the worker on ")
 
@@ -130,15 +130,15 @@ def test_an_engine_that_never_answers_is_given_up(check, tmp_path):
     broken.parent.mkdir()
     broken.write_text(f'#!/bin/sh\ncase "$*" in *SdkHarness*) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
     broken.chmod(0o755)
-    with engine.worker_pool(python=str(broken)) as pool:
+    with engine.beam_worker_pool(python=str(broken)) as pool:
         said = refused(check(pool, "--timeout", "20"))
     assert said.startswith("The engine did not do two lines of work within 20 s; its job was cancelled:")
 
 
 def wait_for_workers(pool: str) -> None:
     """Until a pool has started workers."""
-    option, deadline = f"--service_port={pool.rpartition(':')[2]}", time.monotonic() + 120
-    pools = [process for process in psutil.process_iter(["cmdline"]) if option in (process.info["cmdline"] or ())]
-    while not any(process.children() for process in pools):
+    words, deadline = {"pool", "--port", pool.rpartition(":")[2]}, time.monotonic() + 120
+    pools = [process for process in psutil.process_iter(["cmdline"]) if words <= {*(process.info["cmdline"] or ())}]
+    while not any(server.children() for process in pools for server in process.children()):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -28,10 +28,17 @@ def job_server(port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[
 
 
 @contextlib.contextmanager
-def worker_pool(
-    variables: Mapping[str, str] | None = None, folder: Path = ROOT, python: str = sys.executable
-) -> Iterator[str]:
-    """A pool that starts workers with these variables in this folder: HOST:PORT."""
+def worker_pool(variables: Mapping[str, str] | None = None, folder: Path = ROOT) -> Iterator[str]:
+    """Flightdeck's pool, with these variables in this folder: HOST:PORT."""
+    port = free_port()
+    arguments = ["-m", "flightdeck", "beam", "pool", "--port", str(port)]
+    with _server(arguments, port, {"PYTHONPATH": str(ROOT), **(variables or {})}, folder):
+        yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def beam_worker_pool(variables: Mapping[str, str] | None = None, python: str = sys.executable) -> Iterator[str]:
+    """Beam's own pool, which can be set up wrongly; its workers start with these variables in the folder /: HOST:PORT."""
     port = free_port()
     with tempfile.TemporaryDirectory() as programs:
         # It starts `python` from its PATH. Not by a link: Python would look for its packages beside that.
@@ -39,9 +46,8 @@ def worker_pool(
         program.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
         program.chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        with _server(
-            ["-m", _POOL, f"--service_port={port}"], port, {**(variables or {}), "PATH": path}, folder, python
-        ):
+        arguments = ["-m", _POOL, f"--service_port={port}"]
+        with _server(arguments, port, {**(variables or {}), "PATH": path}, Path("/"), python):
             yield f"127.0.0.1:{port}"
 
 
