@@ -41,20 +41,22 @@ def check(
 
 @app.command()
 def pool(
+    options: Options,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 50_000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Whoever reaches it can run code here.")
+        str, typer.Option(help="Address to listen on; whoever reaches it can run code here.")
     ] = "127.0.0.1",
 ) -> None:
-    """Start the Python workers of a TaskManager, or of another engine, whenever it asks; until Ctrl-C.
+    """Start Python workers whenever a TaskManager, or another engine, asks for them; until Ctrl-C.
 
-    Workers begin with TFX imported, and run the code that is here when they start.
+    They begin with TFX imported, and run the code that is here when they start, that of a project of your own too.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # errors are told below
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # an address in use is said by us
+    from pipeline.stamp import sources_of
     from pipeline.worker_pool import serve
 
-    serving = serve(host, port)
-    print(f"A worker pool listens on {host}:{port}.", flush=True)
+    serving = serve(host, port, lambda: sources_of(options.settings))
+    options.answer({"listens": f"{host}:{port}"}, f"A worker pool listens on {host}:{port}.")
     with contextlib.suppress(KeyboardInterrupt):
         serving.wait_for_termination()
 

@@ -89,7 +89,13 @@ def rollback(
 @app.command()
 def promote(
     options: Options,
-    model: Annotated[str, typer.Argument(metavar="RUN|MODEL", help="A run, or the number of a model's artifact.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL",
+            help="A run, or the beginning of its name; `latest`; `best`; or the number of a model's artifact.",
+        ),
+    ],
     reason: Reason = "",
     force: Annotated[bool, typer.Option("--force", help="Although it was not blessed. Needs a --reason.")] = False,
 ) -> None:

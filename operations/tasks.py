@@ -312,10 +312,10 @@ class MulticlassTask(Task):
 
     @property
     def elements(self) -> Mapping[str, dict[str, Any]]:
-        """Probabilities and names."""
+        """Probabilities and names; null and the empty text where an answer is no number."""
         return {
-            self.output: {"type": "number", "minimum": 0, "maximum": 1},
-            CLASS: {"type": "string", "enum": list(self.target.classes)},
+            self.output: {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            CLASS: {"type": "string", "enum": [*self.target.classes, ""]},
         }
 
     def observed(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -391,8 +391,8 @@ class RegressionTask(Task):
 
     @property
     def elements(self) -> Mapping[str, dict[str, Any]]:
-        """A number."""
-        return {self.output: {"type": "number"}}
+        """A number, or null where the answer is none."""
+        return {self.output: {"type": ["number", "null"]}}
 
     @property
     def buckets(self) -> Sequence[float]:

@@ -40,13 +40,13 @@ _KNOWN = (
     ),
     (
         re.compile(r"(?s)(?:StartWorker|ExternalEnvironmentFactory).*(?:UNAVAILABLE|Connection refused)"),
-        "No worker pool answers at {pool}: start one beside each TaskManager, with python -m "
-        "apache_beam.runners.worker.worker_pool_main --service_port=PORT, or change beam.flink.environment_config.",
+        "No worker pool answers at {pool}: start one beside each TaskManager, with `flightdeck beam "
+        "pool --port PORT`, or change beam.flink.environment_config.",
     ),
 )
 # The last line of a Python worker's traceback.
 _IN_WORKER = re.compile(r"^(?:[\w.]+: )?(.+?) \[while running ", re.MULTILINE)
-_EXCEPTION = re.compile(r"^(?:Caused by: )?[\w.$]*(?:Error|Exception): (.+)$", re.MULTILINE)
+_EXCEPTION = re.compile(r"^(?:Caused by: )?[\w.$]*(?:Error|Exception): (?:Error starting worker: )?(.+)$", re.MULTILINE)
 
 
 class EngineError(FlightdeckError):

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent import futures
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from errors import FlightdeckError
-from pipeline import stamp
 from pipeline.engine import EngineError, reach
 from pipeline.runners import fork_server
 
 
-def serve(host: str, port: int) -> grpc.Server:
+def serve(host: str, port: int, sources: Callable[[], object]) -> grpc.Server:
     """Returns a pool that listens at an address; its workers end with this process.
+
+    Args:
+        host: the address of this machine to listen on.
+        port: the port.
+        sources: what identifies the code as it is on disk; where that has changed, what was imported is imported anew.
 
     Raises:
         FlightdeckError: nothing can listen there.
@@ -28,7 +33,7 @@ def serve(host: str, port: int) -> grpc.Server:
     # Two pools that share a port would each get some of the requests. TaskManagers ping for as long as they are there.
     options = [("grpc.so_reuseport", 0), ("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)]
     server = grpc.server(futures.ThreadPoolExecutor(), options=options)
-    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(WorkerPool(), server)
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(WorkerPool(sources), server)
     try:
         server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
@@ -40,10 +45,10 @@ def serve(host: str, port: int) -> grpc.Server:
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     """Starts and stops the workers of one TaskManager."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Callable[[], object]) -> None:
         self._workers: dict[str, tuple[fork_server.Job, str]] = {}
         self._one_at_a_time = threading.Lock()
-        self._sources = stamp.sources()
+        self._sources, self._imported = sources, sources()
         fork_server.start(fork_server.FULL)
 
     def StartWorker(  # noqa: N802 - Beam's name
@@ -57,9 +62,9 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
                     error=f"The worker pool serves two TaskManagers, or two jobs, which both call a worker {name}: give "
                     "each TaskManager a pool of its own, and run one job at a time."
                 )
-            if (sources := stamp.sources()) != self._sources:
+            if (sources := self._sources()) != self._imported:
                 fork_server.close()
-                self._sources = sources
+                self._imported = sources
             self._workers[name] = fork_server.Job(fork_server.FULL, work, endpoint, name), endpoint
         return beam_fn_api_pb2.StartWorkerResponse()
 

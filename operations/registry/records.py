@@ -19,6 +19,7 @@ import storage
 from ledger.opening import open_writable
 from ledger.outputs import values
 from ledger.recorder import Recorder, RecordError, user
+from ledger.runs import Runs
 from operations.registry.settings import Settings
 from operations.registry.version import Origin, Version
 from pipeline import store
@@ -83,6 +84,10 @@ class Records:
             for model_id, artifact in sorted(artifacts.items())
             if artifact.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
         }
+
+    def run_id(self, name: str) -> str:
+        """The run that a name means, of whichever pipeline; raises LedgerError if there is none, or several."""
+        return Runs(self._store).find(name).run_id
 
     def metrics(self, run_id: str | None) -> dict[str, float]:
         """The metrics of a run's evaluation by name; empty if the run is unknown or was not evaluated."""

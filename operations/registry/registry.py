@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import storage
+from ledger.opening import LedgerError
 from operations.registry.records import PROMOTE, ROLLBACK, Model, Push, Records
 from operations.registry.settings import Settings
 from operations.registry.version import MODEL_FILE, Change, RegistryError, Version, entries, is_about, present_in
@@ -166,7 +167,7 @@ class Registry:
             return self._push(ROLLBACK, source, earlier.model_id, served.number, notes)
 
     def promote(self, what: str, reason: str = "", force: bool = False) -> Change:
-        """Pushes a model, of a run or the number of its artifact, that was blessed and is not served.
+        """Pushes a model, of a run as `Runs.find` takes it or the number of its artifact, if blessed and not served.
 
         With `force` and a reason, also one that was not blessed.
 
@@ -283,10 +284,15 @@ class Registry:
         models = self._records.models()
         if what.isdigit() and int(what) in models:
             return models[int(what)]
-        trained = [model for model in models.values() if model.run_id == what]
+        try:
+            run_id = self._records.run_id(what)
+        except LedgerError as error:
+            raise RegistryError(f"There is no model {what}. {error}") from None
+        trained = [model for model in models.values() if model.run_id == run_id]
         if not trained:
             raise RegistryError(
-                f"There is no model {what}: name a run that trained one, or the number of its artifact."
+                f"Run {run_id} trained no model of {self._settings.use_case.name}: name another run, or the number of "
+                "a model's artifact."
             )
         return trained[-1]
 

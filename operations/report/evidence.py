@@ -19,6 +19,7 @@ import storage
 from errors import FlightdeckError
 from ledger import scores
 from ledger.fairness import FAIRNESS
+from ledger.formats import count
 from ledger.outputs import Output, executions_of_run, outputs
 from ledger.recorder import read_document
 from ledger.run_facts import is_ours, shown_outcome
@@ -206,13 +207,13 @@ class EvidenceReader:
                 functools.partial(statistics.served, files, str(record.version), like), missing, "serving"
             )
             if served is not None:
-                return served, f"{served.rows:,} rows that a server logged"
+                return served, f"{count(served.rows, 'row')} that a server logged"
         for prediction, models, folder in self._predictions:
             if record.model_id in models:
                 file = min(folder.rglob(_STATISTICS))
                 asked = _attempt(functools.partial(statistics.read, file), missing, "serving")
                 if asked is not None:
-                    return asked, f"{asked.rows:,} rows of the batch prediction {prediction}"
+                    return asked, f"{count(asked.rows, 'row')} of the batch prediction {prediction}"
         missing.setdefault("serving", "Nobody has asked this run's model anything yet, as far as is recorded.")
         return None, None
 

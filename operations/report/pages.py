@@ -427,8 +427,11 @@ def _limits(evidence: Evidence) -> list[str]:
 
 
 def _moved(splits: Mapping[str, statistics.Statistics], split: str) -> list[str]:
-    """The columns that have moved far from training: half a standard deviation, or a tenth of the rows."""
-    if not {"train", split} <= splits.keys():
+    """The columns that have moved far from training: half a standard deviation, or a tenth of the rows.
+
+    Of a few rows, such as somebody's first requests, nothing is said.
+    """
+    if not {"train", split} <= splits.keys() or splits[split].rows < FEW_ROWS:
         return []
     other = splits[split].columns
     return [

@@ -206,7 +206,7 @@ def _templates() -> jinja2.Environment:
     )
     filters = (
         *(formats.number, formats.signed, formats.percent, formats.duration, formats.size, formats.moment, formats.iso),
-        *(formats.interval, formats.spans, monitoring.signal_name, breakable, slug),
+        *(formats.count, formats.interval, formats.spans, monitoring.signal_name, breakable, slug),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment

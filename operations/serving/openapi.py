@@ -237,7 +237,7 @@ def _predictions(model: LoadedModel) -> dict[str, Schema]:
 def _explanations(model: LoadedModel) -> Schema:
     """What explains answers: an object per row, or lists by column."""
     task, names = model.task, model.inputs.names
-    number: Schema = {"type": "number"}
+    number: Schema = {"type": ["number", "null"]}
     value = number if task.width == 1 else _list(number, minItems=task.width, maxItems=task.width)
     answers = {
         name: task.elements[name] if column.dtype == "string" else value for name, column in model.outputs.items()

@@ -358,7 +358,7 @@ class MulticlassLabel(Label):
     def summary(self) -> str:
         """The shares of the largest classes."""
         largest = sorted(self.shares.items(), key=lambda share: -share[1])
-        shown = [f"{columns.quotable(value)} {share:.1%}" for value, share in largest[:5]]
+        shown = [f"{share:.1%} are {columns.quotable(value)}" for value, share in largest[:5]]
         more = ["..."] if len(largest) > 5 else []
         return f"{len(largest)} classes of {self.name}: {', '.join([*shown, *more])}"
 

@@ -76,7 +76,7 @@ def test_each_task_manager_has_one_pool_of_our_image_where_the_settings_look_for
     settings = yaml.safe_load((MANIFESTS / "settings" / "gke" / "settings.yaml").read_text())["data"]
     assert pool["image"] == settings["image"]
     (port,) = pool["ports"]
-    assert pool["args"] == [f"--service_port={port['containerPort']}"]
+    assert pool["args"] == [f"--port={port['containerPort']}"]
     assert flink.environment_type == "EXTERNAL"
     assert flink.environment_config == f"localhost:{port['containerPort']}"
 

@@ -118,7 +118,7 @@ def test_classes_and_numbers_are_told_on_screen_and_in_the_document(new, tmp_pat
     _, number, _ = new("amounts", "--from", str(table), "--label", "amount", "--task", "regression")
     _, fees, _ = new("fees", "--from", str(table), "--label", "fee", "--json")
 
-    assert "\n400 rows, 3 classes of grade: A 33.5%, B 33.2%, C 33.2%\n" in classes
+    assert "\n400 rows, 3 classes of grade: 33.5% are A, 33.2% are B, 33.2% are C\n" in classes
     report = json.loads(document)
     assert (report["task"], report["class_rows"]) == ("multiclass", {"A": 134, "B": 133, "C": 133})
     assert "positive_rate" not in report

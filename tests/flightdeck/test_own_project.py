@@ -132,6 +132,7 @@ def test_a_sweep_is_submitted(project, server: KfpServer):
     assert str(project.parent) not in json.dumps(sent["pipeline_spec"])
 
 
+@pytest.mark.proof
 def test_new_data_become_a_span_that_the_loop_learns_by_what_the_readme_says(project, tmp_path):
     import pandas as pd
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import ml_metadata
@@ -218,6 +219,7 @@ def test_promote_refuses_an_unblessed_model_unless_forced_with_a_reason(three: F
         (Registry.rollback, 9, "no version 9"),
         (Registry.promote, "broken", "cannot serve"),
         (Registry.promote, "nobody", "no model nobody"),
+        (Registry.promote, "999", "no model 999"),
         (Registry.promote, "three", "served already"),
     ],
 )
@@ -236,12 +238,26 @@ def test_the_first_version_can_be_promoted(factory: Factory) -> None:
     assert served_content(factory) == "one"
 
 
+def test_a_run_is_promoted_by_what_other_commands_call_it(three: Factory, flightdeck) -> None:
+    recorder = Recorder(three.store)
+    for minute, run in enumerate(("early", "later", "last")):
+        three.train(run)
+        recorder.write(run, kind="run", started=datetime(2026, 11, 30, 12, minute, tzinfo=UTC))
+
+    for name, run in (("ear", "early"), ("latest", "last")):
+        code, out, err = flightdeck("models", "promote", name, "--json", *three.options())
+        assert (code, err) == (0, "")
+        assert json.loads(out)["run_id"] == run
+    with pytest.raises(RegistryError, match="2 runs begin with la: later, last"):
+        three.registry().promote("la")
+
+
 def test_models_of_another_pipeline_in_the_same_store_are_not_ours(three: Factory, tmp_path: Path) -> None:
     other = Factory(tmp_path / "other")
     other.executions = Executions(three.store, "another")
     other.push("foreign", other.train("foreign"), 7)
     assert numbers(three.registry().versions()) == [3, 2, 1]
-    with pytest.raises(RegistryError, match="no model foreign"):
+    with pytest.raises(RegistryError, match="Run foreign trained no model of late-flights"):
         three.registry().promote("foreign")
 
 

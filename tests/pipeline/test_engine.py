@@ -100,7 +100,10 @@ def test_a_job_may_take_longer_than_it_takes_to_connect_and_an_error_of_a_worker
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 1), (signal.SIGKILL, -signal.SIGKILL)])
 def test_an_interrupted_or_killed_run_cancels_its_job(small_spans, tmp_path, states, by, code):
     # No pool can start a worker, so the job goes on until it is cancelled.
-    with engine.job_server() as (endpoint, _), engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool:
+    with (
+        engine.job_server() as (endpoint, _),
+        engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool,
+    ):
         world = World(tmp_path / "workspace", small_spans, engine.settings(endpoint, pool))
         run = world.start("run")
         screen: list[str] = []
@@ -131,7 +134,10 @@ def test_a_pod_of_kubeflow_that_is_stopped_cancels_its_job(tmp_path, states):
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with engine.job_server() as (endpoint, _), engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool:
+    with (
+        engine.job_server() as (endpoint, _),
+        engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool,
+    ):
         arguments = list(Flink(job_endpoint=endpoint, environment_config=pool).arguments())
         stopping = threading.Thread(target=stop_when_it_runs)
         stopping.start()

@@ -11,34 +11,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 60
-_POOL = "apache_beam.runners.worker.worker_pool_main"
 
 
 @contextlib.contextmanager
 def job_server(port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Beam's job service, whose jobs have as many workers as their parallelism says: HOST:PORT and its process."""
     port = port or free_port()
-    with _server(["-m", "tests.services.engine", str(port)], port, {"PYTHONPATH": str(ROOT)}, ROOT) as process:
+    program = [sys.executable, "-m", "tests.services.engine", str(port)]
+    with server(program, lambda: listens(port), {"PYTHONPATH": str(ROOT)}) as process:
         yield f"127.0.0.1:{port}", process
 
 
 @contextlib.contextmanager
-def worker_pool(variables: Mapping[str, str] | None = None, folder: Path = ROOT) -> Iterator[str]:
-    """Flightdeck's pool, with these variables in this folder: HOST:PORT."""
-    port = free_port()
-    arguments = ["-m", "flightdeck", "beam", "pool", "--port", str(port)]
-    with _server(arguments, port, {"PYTHONPATH": str(ROOT), **(variables or {})}, folder):
-        yield f"127.0.0.1:{port}"
+def worker_pool(
+    variables: Mapping[str, str] | None = None, folder: Path = ROOT, address: str | None = None
+) -> Iterator[str]:
+    """Flightdeck's pool, which starts in this folder, with these variables: HOST:PORT."""
+    address = address or f"127.0.0.1:{free_port()}"
+    host, _, port = address.rpartition(":")
+    program = [sys.executable, "-m", "flightdeck", "beam", "pool", "--host", host, "--port", port]
+    with server(program, lambda: listens(int(port), host), {"PYTHONPATH": str(ROOT), **(variables or {})}, folder):
+        yield address
 
 
 @contextlib.contextmanager
 def beam_worker_pool(variables: Mapping[str, str] | None = None, python: str = sys.executable) -> Iterator[str]:
-    """Beam's own pool, which can be set up wrongly; its workers start with these variables in the folder /: HOST:PORT."""
+    """Beam's own pool, which can be set up wrongly; its workers have these variables, and the folder /: HOST:PORT."""
     port = free_port()
     with tempfile.TemporaryDirectory() as programs:
         # It starts `python` from its PATH. Not by a link: Python would look for its packages beside that.
@@ -46,8 +49,8 @@ def beam_worker_pool(variables: Mapping[str, str] | None = None, python: str = s
         program.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
         program.chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        arguments = ["-m", _POOL, f"--service_port={port}"]
-        with _server(arguments, port, {**(variables or {}), "PATH": path}, Path("/"), python):
+        command = [python, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+        with server(command, lambda: listens(port), {**(variables or {}), "PATH": path}, Path("/")):
             yield f"127.0.0.1:{port}"
 
 
@@ -71,14 +74,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _server(
-    arguments: list[str], port: int, variables: Mapping[str, str], folder: Path, python: str = sys.executable
+def server(
+    command: Sequence[str],
+    ready: Callable[[], bool],
+    variables: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that is killed, with all that it has started, when the block ends."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [python, *arguments],
+            command,
             cwd=folder,
-            env={**os.environ, **variables},
+            env={**os.environ, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -86,10 +93,10 @@ def _server(
         )
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while not _listens(port):
+            while not ready():
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise RuntimeError(f"{arguments} did not start: {log.read().decode(errors='replace')[-3000:]}")
+                    raise RuntimeError(f"{command} did not start: {log.read().decode(errors='replace')[-3000:]}")
                 time.sleep(0.1)
             yield process
         finally:
@@ -98,13 +105,13 @@ def _server(
             process.wait()
 
 
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
         return True
     return False
 
 
-def _serve(port: int) -> None:
+def _serve_jobs(port: int) -> None:
     from apache_beam.options.pipeline_options import FlinkRunnerOptions
     from apache_beam.portability.api import beam_job_api_pb2
     from apache_beam.runners.portability import local_job_service
@@ -119,10 +126,9 @@ def _serve(port: int) -> None:
             runner._num_workers = int(self.pipeline_options().view_as(FlinkRunnerOptions).parallelism)
             return runner.run_via_runner_api(self._pipeline_proto, self.pipeline_options())
 
-    server = local_job_service.LocalJobServicer(beam_job_type=Job)
-    server.start_grpc_server(port)
+    local_job_service.LocalJobServicer(beam_job_type=Job).start_grpc_server(port)
     signal.pause()
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve_jobs(int(sys.argv[1]))

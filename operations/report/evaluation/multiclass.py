@@ -184,7 +184,7 @@ def _curves(quality: Quality, name: str, curve: str, x: str, y: str, area: str =
     layers = [plots.diagonal(1), lines] if area == "auc" else [lines]
     what = {"auc": "area under the curve", "average_precision": "average precision"}[area]
     left_out = f" Of {len(drawable)} classes the {_CURVES} with the most rows are drawn."
-    areas = ", ".join(f"{of_class.name} {number(getattr(of_class, area))}" for of_class in drawable)
+    areas = ", ".join(f"{number(getattr(of_class, area))} for {of_class.name}" for of_class in drawable)
     words = f"{y.capitalize()} by {x}, each class against the rest. The {what}: {areas}."
     return plots.Plot(
         name,

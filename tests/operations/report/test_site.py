@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 import storage
 from errors import FlightdeckError
@@ -276,6 +277,31 @@ def test_card_joins_what_people_wrote_and_what_the_run_shows(seeds, tmp_path):
     assert "It is weakest on colour=red: auc 0.6000 on 5,000 rows" in words
     assert "1 slice of 2 have fewer than 100 rows" in words
     assert "This model is not in use" in words
+
+
+def test_a_few_requests_are_shown_and_the_card_warns_of_many_only(seeds, tmp_path):
+    figures = statistics_pb2.DatasetFeatureStatisticsList()
+    size = figures.datasets.add(num_examples=1000).features.add(type=statistics_pb2.FeatureNameStatistics.FLOAT)
+    size.path.step.append("size")
+    size.num_stats.common_stats.num_non_missing = 1000
+    size.num_stats.std_dev = 1.0
+    (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
+    (tmp_path / "statistics" / "Split-train" / "FeatureStats.pb").write_bytes(figures.SerializeToString())
+    run = seeds.run("served", version="7")
+    seeds.artifact(run, "StatisticsGen", "statistics", tmp_path / "statistics")
+    (tmp_path / "log").mkdir()
+
+    def written_after(rows: int) -> site.Site:
+        logged = {"size": pa.array([9.0] * rows, pa.float32()), "model_version": pa.array([7] * rows)}
+        pq.write_table(pa.table(logged), tmp_path / "log" / "asked.parquet")
+        return seeds.write(tmp_path / "site", payloads=tmp_path / "log")
+
+    warning = "size: what it is asked in service differs much from what it learned from."
+    few = written_after(1)
+    assert "Serving: 1 row that a server logged." in page(few, run)
+    assert "serving, 1 row " in page(few, run)
+    assert warning not in page(few, run, "card")
+    assert warning in page(written_after(100), run, "card")
 
 
 def test_a_run_of_another_use_case_in_the_same_store_is_not_described_by_this_one_s_card(seeds, tmp_path):

@@ -132,6 +132,30 @@ def test_every_answer_of_another_task_is_one_that_is_documented(api_of_task, pat
     answered_as_documented(api_of_task, "POST", path, POSITIVE)
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_an_answer_that_is_no_number_is_documented_too(task, tmp_path):
+    tensors = [
+        {"name": name, "datatype": kind, "shape": [1, 1], "data": [small_model.EXAMPLE[name]]}
+        for name, kind in (("amount", "FP32"), ("count", "INT64"), ("colour", "BYTES"))
+    ]
+    asked = {
+        "Predict": ("/v1/models/shop:predict", {"instances": [small_model.EXAMPLE]}),
+        "Explain": ("/v1/models/shop:explain", {"instances": [small_model.EXAMPLE]}),
+        "Infer": ("/v2/models/shop/infer", {"inputs": tensors}),
+    }
+    model = small_model.write(tmp_path / "model", bias=float("nan"), task=task)
+    small_model.push(model, tmp_path / "versions", 7)
+
+    with serving(tmp_path / "versions", "shop", tmp_path / "log") as live, live.client() as client:
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+        for verb, (path, body) in asked.items():
+            answer = client.post(path, json=body)
+            assert answer.status_code == 200
+            assert "null" in answer.text
+            assert task != "multiclass" or '""' in answer.text
+            jsonschema.validate(answer.json(), schemas[f"{verb}Response"])
+
+
 def answered_as_documented(api, method, path, mode):
     accepted = []
 

@@ -179,7 +179,7 @@ def test_the_document_of_the_api_knows_what_is_no_answer(multiclass, wrong):
 def test_the_document_of_the_api_names_the_classes_in_order_and_the_unit(multiclass, regression):
     row = schema(multiclass, "PredictResponse")["components"]["schemas"]["PredictResponse"]["properties"]
     properties = row["predictions"]["items"]["properties"]
-    assert properties["class"]["enum"] == list(CLASSES)
+    assert properties["class"]["enum"] == [*CLASSES, ""]
     described = properties["probabilities"]["description"]
     assert json.loads(described.removeprefix("labels: ")) == list(CLASSES)
     number = schema(regression, "PredictResponse")["components"]["schemas"]["PredictResponse"]["properties"]
