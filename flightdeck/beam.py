@@ -43,9 +43,7 @@ def check(
 def pool(
     options: Options,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 50_000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; whoever reaches it can run code here.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; who reaches it can run code here.")] = "127.0.0.1",
 ) -> None:
     """Start Python workers whenever a TaskManager, or another engine, asks for them; until Ctrl-C.
 

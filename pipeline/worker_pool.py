@@ -1,7 +1,7 @@
-"""A worker pool for an engine: it has imported what the components need, and forks itself for each worker.
+"""A worker pool for an engine: it has imported what the components need, and forks a process for each worker.
 
-Beam's own pool starts a new Python for each worker of each job, which imports TensorFlow and TFX for ten seconds; and it
-listens on all interfaces.
+Beam's own pool starts a new Python for each worker of each job, which imports TensorFlow and TFX for ten seconds. It
+also listens on all interfaces.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         with self._one_at_a_time:
             if self._works_for_another(name):
                 return beam_fn_api_pb2.StartWorkerResponse(
-                    error=f"The worker pool serves two TaskManagers, or two jobs, which both call a worker {name}: give "
-                    "each TaskManager a pool of its own, and run one job at a time."
+                    error=f"The worker pool serves two TaskManagers, or two jobs, which both call a worker {name}: "
+                    "give each TaskManager a pool of its own, and run one job at a time."
                 )
             if (sources := self._sources()) != self._imported:
                 fork_server.close()

@@ -102,7 +102,7 @@ def test_an_interrupted_or_killed_run_cancels_its_job(small_spans, tmp_path, sta
     # No pool can start a worker, so the job goes on until it is cancelled.
     with (
         engine.job_server() as (endpoint, _),
-        engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool,
+        engine.beam_worker_pool(python=broken_for_workers(tmp_path)) as pool,
     ):
         world = World(tmp_path / "workspace", small_spans, engine.settings(endpoint, pool))
         run = world.start("run")
@@ -136,7 +136,7 @@ def test_a_pod_of_kubeflow_that_is_stopped_cancels_its_job(tmp_path, states):
     before = signal.getsignal(signal.SIGTERM)
     with (
         engine.job_server() as (endpoint, _),
-        engine.beam_worker_pool(python=str(broken_for_workers(tmp_path))) as pool,
+        engine.beam_worker_pool(python=broken_for_workers(tmp_path)) as pool,
     ):
         arguments = list(Flink(job_endpoint=endpoint, environment_config=pool).arguments())
         stopping = threading.Thread(target=stop_when_it_runs)

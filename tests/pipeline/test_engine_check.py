@@ -130,7 +130,7 @@ def test_an_engine_that_never_answers_is_given_up(check, tmp_path):
     broken.parent.mkdir()
     broken.write_text(f'#!/bin/sh\ncase "$*" in *SdkHarness*) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
     broken.chmod(0o755)
-    with engine.beam_worker_pool(python=str(broken)) as pool:
+    with engine.beam_worker_pool(python=broken) as pool:
         said = refused(check(pool, "--timeout", "20"))
     assert said.startswith("The engine did not do two lines of work within 20 s; its job was cancelled:")
 

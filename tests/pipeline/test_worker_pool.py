@@ -1,12 +1,10 @@
 """Flightdeck's worker pool: a process of its own, whose workers do the work of Beam's job service."""
 
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.settings import Flink

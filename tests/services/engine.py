@@ -40,7 +40,7 @@ def worker_pool(
 
 
 @contextlib.contextmanager
-def beam_worker_pool(variables: Mapping[str, str] | None = None, python: str = sys.executable) -> Iterator[str]:
+def beam_worker_pool(variables: Mapping[str, str] | None = None, python: str | Path = sys.executable) -> Iterator[str]:
     """Beam's own pool, which can be set up wrongly; its workers have these variables, and the folder /: HOST:PORT."""
     port = free_port()
     with tempfile.TemporaryDirectory() as programs:
