@@ -21,6 +21,8 @@ _SET_CHILD_SUBREAPER = 36  # of prctl(2)
 def measure(command: Sequence[str], cwd: Path, out: Path) -> dict[str, float]:
     """Runs a command to its end, with its output in the files `stdout` and `stderr` of the folder `out`.
 
+    What this process has started before counts for `together_mb` only.
+
     Returns:
         `seconds`; `cpu_seconds` of all its processes; `peak_mb`, the largest resident size of any one of them; and
         `together_mb`, the largest sum over them of their proportional sizes (PSS, which counts a page that several
@@ -31,6 +33,7 @@ def measure(command: Sequence[str], cwd: Path, out: Path) -> dict[str, float]:
     """
     # Processes that outlive the command are then children of this one, and their usage is known, too.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    others = _children()
     with (out / "stdout").open("wb") as stdout, (out / "stderr").open("wb") as stderr, _sampled() as together_mb:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=cwd)
@@ -38,9 +41,8 @@ def measure(command: Sequence[str], cwd: Path, out: Path) -> dict[str, float]:
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         usages = [usage]
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                usages.append(os.wait4(-1, 0)[2])
+        while outliving := _children() - others:
+            usages.append(os.wait4(min(outliving), 0)[2])
     if status:
         _fail(command, out)
     return {
@@ -49,6 +51,10 @@ def measure(command: Sequence[str], cwd: Path, out: Path) -> dict[str, float]:
         "peak_mb": max(usage.ru_maxrss for usage in usages) / 1024,
         "together_mb": max(together_mb),
     }
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
 
 
 def _fail(command: Sequence[str], out: Path) -> NoReturn:
