@@ -12,12 +12,12 @@ pytestmark = pytest.mark.unit
 
 # In a process of its own, which takes in orphans.
 MEASURING = """
-import json, subprocess, sys
+import atexit, json, subprocess, sys
 from pathlib import Path
 from benchmarks.processes import measure
-other = subprocess.Popen(["sleep", "600"])  # it is not waited for
+# It is not waited for.
+atexit.register(subprocess.Popen(["sleep", "600"]).kill)
 print(json.dumps(measure([sys.executable, "-c", sys.argv[1]], Path.cwd(), Path(sys.argv[2]))))
-other.kill()
 """
 # Its child outlives it and works for about a CPU second with 200 MB.
 COMMAND = """
