@@ -82,7 +82,7 @@ def _unbracketed(token: str) -> str:
 
 def _choices(tokens: list[str], commands: set[str]) -> Iterator[list[str]]:
     """The commands that a line stands for, up to where another program begins."""
-    tokens = list(itertools.takewhile(lambda token: token not in ("&&", "||", ";", ">", ">>", "&"), tokens))
+    tokens = list(itertools.takewhile(lambda token: token not in ("&&", "||", ";", ">", ">>", "&>", "&"), tokens))
     current: list[str] = []
     for token, after in itertools.pairwise([*tokens, ""]):
         if token != "|":
