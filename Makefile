@@ -68,6 +68,11 @@ kubeflow-test: setup-dev  ## Run the compiled pipeline in containers, with a Doc
 cluster-test: setup-dev  ## Apply the manifests to a real Kubernetes (KUBECONFIG's, or one of its own) and run pods on it
 	@$(PYTEST) --durations=10 -m cluster
 
+.PHONY: flink-test
+flink-test: setup-dev  ## Run the pipeline on a real Flink, with the job server of FLINK_JOB_SERVER_JAR=FILE, and kill a part of it
+	@$(PY) -m tests.services.flink
+	@$(PYTEST) --durations=10 -m flink
+
 .PHONY: labs-test
 labs-test: setup-dev  ## Run every lab: solutions pass, every wrong answer fails for its own reason
 	@$(PYTEST) --numprocesses 2 --durations=15 -m labs

@@ -26,11 +26,11 @@ def check(
 
     logging.disable(logging.ERROR)  # what Beam says of a job that fails is part of that sentence
     beam = options.settings.beam
-    parallelism = beam.flink.parallelism if beam.flink else 1
-    engines = {beam.arguments(component): beam.engine_of(component) for component in components()}
+    engines = {beam.arguments(component): component for component in components()}
     answers, lines = [], []
-    for arguments, engine in engines.items():
-        report = tried(arguments, options.settings.workspace, parallelism, timeout)
+    for arguments, component in engines.items():
+        flink, engine = beam.flink_of(component), beam.engine_of(component)
+        report = tried(arguments, options.settings.workspace, flink.parallelism if flink else 1, timeout)
         answers.append({"engine": engine, "workers": report.workers, "seconds": report.seconds})
         hosts = ", ".join(sorted({host for host, _ in report.workers}))
         lines.append(f"The engine {engine} works: {len(report.workers)} of its workers answered, on {hosts}.")

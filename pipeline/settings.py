@@ -14,7 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 import storage
 from components import tasks
@@ -288,6 +298,37 @@ class Flink(Section):
         )
 
 
+class FlinkJobs(Section):
+    """What the jobs of one component have of their own; the rest is as `beam.flink` says."""
+
+    parallelism: int | None = Field(default=None, ge=1, description="As in `beam.flink`.")
+    workers_per_task_manager: int | None = Field(default=None, ge=1, description="As in `beam.flink`.")
+    environment_cache_millis: int | None = Field(default=None, ge=0, description="As in `beam.flink`.")
+
+    @model_validator(mode="after")
+    def _something_differs(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("nothing differs from `beam.flink`; give parallelism or another value, or write `flink`")
+        return self
+
+
+def _kind_of_engine(value: Any) -> str:
+    """Which of its forms a value of `beam.components` has, so that only what is wrong with that one is said.
+
+    In brackets, which `pipeline.settings_file` leaves out of the key.
+    """
+    return (
+        "<jobs>" if isinstance(value, dict | FlinkJobs) else "<args>" if isinstance(value, list | tuple) else "<name>"
+    )
+
+
+# Of a single component: an engine by its name, the engine `flink` with other values, or arguments of Beam.
+ComponentEngine = Annotated[
+    Annotated[Engine, Tag("<name>")] | Annotated[FlinkJobs, Tag("<jobs>")] | Annotated[tuple[str, ...], Tag("<args>")],
+    Discriminator(_kind_of_engine),
+]
+
+
 class Beam(Section):
     """Where the data-parallel components run; by default in the process of their node.
 
@@ -305,41 +346,53 @@ class Beam(Section):
         default=("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=none"),
         description="Beam arguments of the engine `local`; they can name any other runner, such as Dataflow.",
     )
-    components: dict[BeamComponent, Engine | tuple[str, ...]] = Field(
+    components: dict[BeamComponent, ComponentEngine] = Field(
         default={},
-        description="Another engine, or other arguments, for single components: node -> engine or arguments.",
+        description="Of single components: node -> another engine, its arguments, or values of `flink` that differ.",
     )
 
     @model_validator(mode="after")
     def _one_engine(self) -> Self:
         if self.engine == "flink" and self.args != type(self).model_fields["args"].default:
             raise ValueError("both engine `flink` and args are given; leave one out, since args are another engine's")
-        if self.flink is None and "flink" in (self.engine, *self.components.values()):
+        on_flink = [chosen for chosen in (self.engine, *self.components.values()) if _on_flink(chosen)]
+        if self.flink is None and on_flink:
             raise ValueError("the engine `flink` needs flink.job_endpoint, the HOST:PORT of its Beam job server")
         return self
 
     def arguments(self, component: str | None = None) -> tuple[str, ...]:
         """The Beam arguments of a component; without one, of all that have no engine or arguments of their own."""
+        if (flink := self.flink_of(component)) is not None:
+            return flink.arguments()
         chosen = self._chosen(component)
-        if isinstance(chosen, tuple):
-            return chosen
-        if chosen == "flink":
-            assert self.flink is not None
-            return self.flink.arguments()
-        return self.args
+        return chosen if isinstance(chosen, tuple) else self.args
+
+    def flink_of(self, component: str | None = None) -> Flink | None:
+        """The cluster as a component uses it; without one, as all others do; None: not at all."""
+        chosen = self._chosen(component)
+        if self.flink is None or not _on_flink(chosen):
+            return None
+        own = chosen.model_dump(exclude_none=True) if isinstance(chosen, FlinkJobs) else {}
+        return self.flink.model_copy(update=own)
 
     def engine_of(self, component: str) -> str | None:
         """What a component runs on: ``local``, ``flink``, or the Beam runner that its arguments name; None: no Beam."""
         if component not in get_args(BeamComponent):
             return None
-        chosen = self._chosen(component)
-        if chosen == "flink":
+        if _on_flink(self._chosen(component)):
             return "flink"
         named = _RUNNER.search(" ".join(self.arguments(component)))
         return "local" if named is None or named[1] == "FnApiRunner" else named[1]
 
-    def _chosen(self, component: str | None) -> str | tuple[str, ...]:
-        return next((chosen for name, chosen in self.components.items() if name == component), self.engine)
+    def _chosen(self, component: str | None) -> ComponentEngine:
+        for name, chosen in self.components.items():
+            if name == component:
+                return chosen
+        return self.engine
+
+
+def _on_flink(chosen: ComponentEngine) -> bool:
+    return chosen == "flink" or isinstance(chosen, FlinkJobs)
 
 
 class Toleration(Section):

@@ -248,7 +248,8 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str, prefix
 
 
 def _explain_one(problem: Mapping[str, Any], model: type[BaseModel], source: str, prefix: tuple[str, ...]) -> str:
-    location = tuple(problem["loc"])
+    # Without the names of the forms that a value can have, which are no keys.
+    location = tuple(part for part in problem["loc"] if not str(part).startswith("<"))
     key = ".".join(str(part) for part in (*prefix, *location))
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(location[-1]), _names_beside(model, location[:-1]), n=1)

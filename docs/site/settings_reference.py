@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import griffe
@@ -123,7 +123,7 @@ class _Reference:
         if "$ref" in field:
             name = str(field["$ref"]).rpartition("/")[2]
             return ("", name) if "properties" in self._definitions[name] else None
-        for option in field.get("anyOf", ()):
+        for option in _options(field):
             if nested := self._class_of(option):
                 return nested
         for key, suffix in (("items", "[]"), ("additionalProperties", ".NAME")):
@@ -142,8 +142,8 @@ class _Reference:
         if "$ref" in field:
             name = str(field["$ref"]).rpartition("/")[2]
             return "section" if "properties" in self._definitions[name] else self._type(self._definitions[name])
-        if "anyOf" in field:
-            return " or ".join(dict.fromkeys(self._type(option) for option in field["anyOf"]))
+        if options := _options(field):
+            return " or ".join(dict.fromkeys(self._type(option) for option in options))
         if "enum" in field:
             return " or ".join(f"`{json.dumps(value)}`" for value in field["enum"])
         if "const" in field:
@@ -162,6 +162,11 @@ class _Reference:
         bounds = [f"{word} `{_cell(str(field[key]))}`" for key, word in _BOUNDS.items() if key in field]
         name = "path" if field.get("format") == "path" else _KINDS.get(str(kind), "anything")
         return ", ".join([name, *bounds])
+
+
+def _options(field: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The forms that a value can have, if there are several."""
+    return field.get("anyOf") or field.get("oneOf") or ()
 
 
 def _is_optional(field: Mapping[str, Any]) -> bool:

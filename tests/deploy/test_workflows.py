@@ -3,6 +3,7 @@
 Nothing here runs them; `make lint` checks them against the schema of their format and with zizmor.
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -108,6 +109,23 @@ def test_production_waits_for_staging_and_for_a_person():
     assert (jobs["staging"]["needs"], jobs["production"]["needs"]) == ("image", "staging")
     assert jobs["production"]["environment"] == "production"
     assert jobs["staging"]["environment"] == jobs["image"]["environment"] == "staging"
+
+
+def test_the_jar_that_flink_is_tested_with_is_of_our_version_of_beam(tmp_path):
+    """The script runs with a `mvn` that says what it is asked for."""
+    fetch, test = [step["run"] for step in steps(ROOT / ".github" / "workflows" / "flink.yml") if "run" in step]
+    maven = tmp_path / "mvn"
+    maven.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    maven.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    asked = subprocess.run(["bash", "-e", "-c", fetch], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    (version,) = re.findall(r"^apache-beam==(\S+)", (ROOT / "requirements" / "runtime.txt").read_text(), re.MULTILINE)
+    name = "beam-runners-flink-1.20-job-server"
+    assert f"-Dartifact=org.apache.beam:{name}:{version}" in asked.stdout.splitlines()
+    assert "-Dmdep.stripVersion" in asked.stdout
+    assert "-DoutputDirectory=build/flink" in asked.stdout
+    assert test.endswith(f"make flink-test FLINK_JOB_SERVER_JAR=build/flink/{name}.jar")
 
 
 def test_every_variable_and_secret_is_explained():

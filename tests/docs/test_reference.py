@@ -76,7 +76,7 @@ def test_every_setting_has_a_type_and_a_meaning(described):
         ("push", "keep", ["whole number, at least `1` or null", "`null`"]),
         ("use_case", "contract", ["path", "**required**"]),
         ("monitoring", "calibration", ["[number, number]", "`[0.7, 1.4]`"]),
-        ("beam", "components", ['name -> `"local"` or `"flink"` or list of text', "`{}`"]),
+        ("beam", "components", ['name -> `"local"` or `"flink"` or section or list of text', "`{}`"]),
         ("alerts", "email", ["section or null", "`null`"]),
     ],
 )

@@ -46,6 +46,21 @@ def test_single_components_can_have_an_engine_or_arguments_of_their_own():
     assert beam(FLINK, "beam.engine=flink", "beam.components={Evaluator: local}").engine_of("Evaluator") == "local"
 
 
+def test_a_component_can_have_values_of_its_own_on_the_same_cluster():
+    own = beam(FLINK, "beam.components={Evaluator: {parallelism: 8, environment_cache_millis: 0}}")
+
+    assert own.engine_of("Evaluator") == "flink"
+    assert own.arguments("Evaluator") == beam(
+        FLINK, "beam.flink.parallelism=8", "beam.flink.environment_cache_millis=0", "beam.engine=flink"
+    ).arguments("Evaluator")
+    assert own.arguments("Transform") == Beam().args
+    others = beam(FLINK, "beam.engine=flink", "beam.components={Evaluator: {workers_per_task_manager: 3}}")
+    assert "--parallelism=4" in others.arguments("Evaluator")
+    assert "--sdk_worker_parallelism=3" in others.arguments("Evaluator")
+    assert "--sdk_worker_parallelism=2" in others.arguments("Transform")
+    assert Beam.model_validate_json(own.model_dump_json()) == own
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -56,6 +71,20 @@ def test_single_components_can_have_an_engine_or_arguments_of_their_own():
         (["beam.flink={job_endpoint: 'http://jobs:8099'}"], "`beam.flink.job_endpoint`: it must be HOST:PORT"),
         (["beam.components={ExampleValidator: local}"], "beam.components.ExampleValidator"),
         (["beam.engine=spark"], "beam.engine"),
+        (
+            ["beam.components={Transform: spark}"],
+            "`beam.components.Transform`: input should be 'local' or 'flink'",
+        ),
+        (["beam.components={Transform: {parallelism: 8}}"], "the engine `flink` needs flink.job_endpoint"),
+        (
+            [FLINK, "beam.components={Transform: {parallelism: 0}}"],
+            "`beam.components.Transform.parallelism`: input",
+        ),
+        ([FLINK, "beam.components={Transform: {}}"], "nothing differs from `beam.flink`; give parallelism or another"),
+        (
+            [FLINK, "beam.components={Transform: {job_endpoint: 'other:8099'}}"],
+            "there is no setting `beam.components.Transform.job_endpoint`",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(overrides, sentence):

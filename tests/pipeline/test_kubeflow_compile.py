@@ -3,25 +3,27 @@
 import base64
 import getpass
 import gzip
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from google.protobuf import json_format
 
 from flightdeck.settings import Settings, read_settings
-from pipeline.settings import SettingsError
+from pipeline.settings import BeamComponent, SettingsError
 from tests.operations.delivery import kfp_server
 from tests.pipeline.compiled_kubeflow import COMMAND, CONFIG, GOLDEN, IMAGE, Compiled, shipped
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component
 CANARY = "a-secret-canary"
+BEAM = set(get_args(BeamComponent))
 GROUPED = {
     "data": {"SpanExampleGen", "StatisticsGen", "SchemaGen", "CuratedSchema", "ExampleValidator", "DataGate"},
     "transform": {"Transform"},
@@ -147,6 +149,39 @@ def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
         above = {task_of[up] for node_id in either.nodes(name) for up in node.upstream(ir, node_id)}
         assert set(task.dependent_tasks) == above - {name}
     assert any(len(task.dependent_tasks) > 1 for task in either.tasks.values())
+
+
+def test_beam_s_work_goes_to_the_cluster_that_the_settings_name(compile_to, grouped):
+    from pipeline.task import decode_settings
+
+    compiled = compile_to(read_settings(CONFIG.with_name("kubeflow-flink.yaml"), [f"kubeflow.image={IMAGE}"]))
+
+    carried = compiled.parameters["settings"].default_value.string_value
+    beam = decode_settings(carried, "oldest:newest", {}).beam
+    for component in BEAM:
+        assert beam.arguments(component)[:5] == (
+            "--runner=pipeline.engine.JobServerRunner",
+            "--job_endpoint=flink-job-server.flightdeck.svc:8099",
+            "--artifact_endpoint=flink-job-server.flightdeck.svc:8098",
+            "--environment_type=EXTERNAL",
+            "--environment_config=localhost:50000",
+        )
+    # Nothing else differs: results of either engine are reused.
+    assert compiled.ir == grouped.ir
+    assert compiled.reviewable == grouped.reviewable
+
+
+def test_a_run_submits_one_job_at_a_time(either):
+    """On Flink jobs must not share a TaskManager; so no two tasks with work for Beam may run at once."""
+    holders = [name for name in either.tasks if BEAM & set(either.nodes(name))]
+
+    def above(name: str) -> set[str]:
+        direct = either.tasks[name].dependent_tasks
+        return {*direct, *(other for task in direct for other in above(task))}
+
+    assert len(holders) > 2
+    for one, other in itertools.combinations(holders, 2):
+        assert one in above(other) or other in above(one), f"{one} and {other} can run at once"
 
 
 def test_resources_are_settings_of_each_node_or_of_a_group_by_its_name(compile_to):

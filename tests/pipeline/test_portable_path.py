@@ -1,33 +1,84 @@
-"""The whole pipeline on an engine in processes of its own, as it goes to Flink, makes what a local run makes."""
+"""The whole pipeline makes on an engine what it makes in memory: on Beam's own job service, and on Flink.
 
+The former is as far as it goes to Flink without Java; the latter needs a jar: `make flink-test`.
+"""
+
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.services import engine
+from tests.services import engine, flink
 from tests.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 ON_BEAM = {"SpanExampleGen", "StatisticsGen", "Transform", "Evaluator"}
+JOB_SERVICE, FLINK, LOSS = "job service", "flink", "flink, which loses a TaskManager"
+Made = tuple[World, dict, Path]
 
 
 @pytest.fixture(scope="module")
-def runs(small_spans, tmp_path_factory) -> Iterator[dict[str, tuple[World, dict, Path]]]:
-    """The same run and the same predictions on both engines: engine -> its world, the run, the predictions."""
-    with engine.engine() as settings:
-        made = {}
-        for name, overrides in (("local", ()), ("flink", settings)):
-            world = World(tmp_path_factory.mktemp(name) / "workspace", small_spans, overrides)
-            run = world.run()
-            predictions = world.workspace.with_name("predictions.parquet")
-            answer = world.json("predict", "--window", "newest:newest", "--output", str(predictions))
-            made[name] = world, {**run, "predicted": answer["run_id"]}, predictions
-        yield made
+def make(small_spans, tmp_path_factory) -> Callable[..., Made]:
+    """Makes a run and predictions, with some settings: their world, the run, the predictions."""
+
+    def made(*settings: str) -> Made:
+        world = World(tmp_path_factory.mktemp("run") / "workspace", small_spans, settings)
+        run = world.run()
+        predictions = world.workspace.with_name("predictions.parquet")
+        answer = world.json("predict", "--window", "newest:newest", "--output", str(predictions))
+        return world, {**run, "predicted": answer["run_id"]}, predictions
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def local(make) -> Made:
+    return make()
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(JOB_SERVICE, marks=[pytest.mark.e2e, pytest.mark.proof]),
+        pytest.param(FLINK, marks=pytest.mark.flink),
+        pytest.param(LOSS, marks=pytest.mark.flink),
+    ],
+)
+def runs(request, make, local) -> Iterator[dict[str, Made]]:
+    """The same run and the same predictions in memory and on an engine."""
+    if request.param == JOB_SERVICE:
+        with engine.engine() as settings:
+            yield {"local": local, "flink": make(*settings)}
+        return
+    with flink.flink() as (cluster, settings):
+        with losing_a_task_manager(cluster) if request.param == LOSS else contextlib.nullcontext():
+            made = make(*settings)
+        yield {"local": local, "flink": made}
+
+
+@contextlib.contextmanager
+def losing_a_task_manager(cluster: flink.Cluster) -> Iterator[None]:
+    """Has a TaskManager killed in the middle of StatisticsGen's job, which is the second."""
+
+    def runs_second() -> bool:
+        jobs = cluster.jobs()
+        return len(jobs) == 2 and jobs[1]["tasks"]["running"] > 0
+
+    def lose() -> None:
+        flink.wait_for(runs_second, "StatisticsGen's job", 300)
+        cluster.lose_task_manager()
+
+    with ThreadPoolExecutor(1) as executor:
+        lost = executor.submit(lose)
+        yield
+        lost.result()
+    job = cluster.jobs()[1]
+    assert (job["state"], bool(cluster.losses(job["jid"]))) == ("FINISHED", True)
 
 
 def files(world: World, pattern: str) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -102,3 +103,24 @@ def install(packages: str) -> None:
     done = subprocess.run([ROOT / "requirements" / "system-packages.sh", packages], capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"requirements/system-packages.sh {packages} failed: {done.stdout}{done.stderr}")
+
+
+def from_pypi(requirement: str, folder: Path) -> Path:
+    """A Python environment with one package of PyPI that is no package of ours, made unless it is there already."""
+    done = folder / requirement.replace("==", "-")
+    if done.exists():
+        return folder
+    print(f"Installing {requirement} into {folder.relative_to(ROOT)} ...", file=sys.stderr)
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        install("python")
+    make = [sys.executable, "-m", "venv", "--clear", str(folder)]
+    fill = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", requirement]
+    for command in (make, fill):
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            said = (run.stderr + run.stdout)[-2000:]
+            raise ServiceError(f"{requirement} cannot be installed into {folder}: {said}")
+    done.touch()
+    return folder

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,26 +23,34 @@ _POOL = "apache_beam.runners.worker.worker_pool_main"
 def job_server(port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Beam's job service, whose jobs have as many workers as their parallelism says: HOST:PORT and its process."""
     port = port or free_port()
-    with _server(["-m", "tests.services.engine", str(port)], port, {"PYTHONPATH": str(ROOT)}, ROOT) as process:
+    program = [sys.executable, "-m", "tests.services.engine", "jobs", str(port)]
+    with server(program, lambda: listens(port), {"PYTHONPATH": str(ROOT)}) as process:
         yield f"127.0.0.1:{port}", process
 
 
 @contextlib.contextmanager
 def worker_pool(
-    variables: Mapping[str, str] | None = None, folder: Path = ROOT, python: str = sys.executable
+    variables: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
+    python: str = sys.executable,
+    address: str | None = None,
 ) -> Iterator[str]:
-    """A pool that starts workers with these variables in this folder: HOST:PORT."""
+    """A pool that starts workers with these variables in this folder: HOST:PORT.
+
+    Beam's own program, unless it is to listen at one address alone.
+    """
     port = free_port()
+    command = ["tests.services.engine", "pool", address] if address else [_POOL, f"--service_port={port}"]
+    host, _, port = (address or f"127.0.0.1:{port}").rpartition(":")
     with tempfile.TemporaryDirectory() as programs:
         # It starts `python` from its PATH. Not by a link: Python would look for its packages beside that.
         program = Path(programs) / "python"
         program.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
         program.chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        with _server(
-            ["-m", _POOL, f"--service_port={port}"], port, {**(variables or {}), "PATH": path}, folder, python
-        ):
-            yield f"127.0.0.1:{port}"
+        variables = {**(variables or {}), "PATH": path}
+        with server([python, "-m", *command], lambda: listens(int(port), host), variables, folder):
+            yield f"{host}:{port}"
 
 
 @contextlib.contextmanager
@@ -65,14 +73,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _server(
-    arguments: list[str], port: int, variables: Mapping[str, str], folder: Path, python: str = sys.executable
+def server(
+    command: Sequence[str],
+    ready: Callable[[], bool],
+    variables: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that is killed, with all that it has started, when the block ends."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [python, *arguments],
+            command,
             cwd=folder,
-            env={**os.environ, **variables},
+            env={**os.environ, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -80,10 +92,10 @@ def _server(
         )
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while not _listens(port):
+            while not ready():
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise RuntimeError(f"{arguments} did not start: {log.read().decode(errors='replace')[-3000:]}")
+                    raise RuntimeError(f"{command} did not start: {log.read().decode(errors='replace')[-3000:]}")
                 time.sleep(0.1)
             yield process
         finally:
@@ -92,13 +104,13 @@ def _server(
             process.wait()
 
 
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
         return True
     return False
 
 
-def _serve(port: int) -> None:
+def _serve_jobs(port: str) -> None:
     from apache_beam.options.pipeline_options import FlinkRunnerOptions
     from apache_beam.portability.api import beam_job_api_pb2
     from apache_beam.runners.portability import local_job_service
@@ -113,10 +125,25 @@ def _serve(port: int) -> None:
             runner._num_workers = int(self.pipeline_options().view_as(FlinkRunnerOptions).parallelism)
             return runner.run_via_runner_api(self._pipeline_proto, self.pipeline_options())
 
-    server = local_job_service.LocalJobServicer(beam_job_type=Job)
-    server.start_grpc_server(port)
+    local_job_service.LocalJobServicer(beam_job_type=Job).start_grpc_server(int(port))
+    signal.pause()
+
+
+def _serve_workers(address: str) -> None:
+    """As Beam's program does, which listens on all interfaces, so that there can be one pool per host and port."""
+    import grpc
+    from apache_beam.portability.api import beam_fn_api_pb2_grpc
+    from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+    from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
+
+    pool = grpc.server(shared_unbounded_instance(), options=[("grpc.so_reuseport", 0)])
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(
+        BeamFnExternalWorkerPoolServicer(use_process=True), pool
+    )
+    pool.add_insecure_port(address)
+    pool.start()
     signal.pause()
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    {"jobs": _serve_jobs, "pool": _serve_workers}[sys.argv[1]](sys.argv[2])

