@@ -29,7 +29,7 @@ def monitor(
     """Measure the windows of requests that have ended, decide on them, and alert people.
 
     Reads the payload log, compares it with the data that the served model learned from, and joins the labels that have
-    arrived with new spans. What is result is kept in ML Metadata, and written as gauges for Prometheus. Each window is
+    arrived with new spans. The results are kept in ML Metadata, and written as gauges for Prometheus. Each window is
     measured once, and again when labels have arrived.
     """
     from operations.alerts.alert import alert_of

@@ -12,11 +12,13 @@ _LONGEST_TEXT = 40
 
 
 def number(value: float | None) -> str:
-    """A figure with as many digits as mean something: whole ones with separators, others with four digits."""
+    """A figure with as many digits as mean something: whole ones with separators, others and huge ones with four."""
     if value is None:
         return NOTHING
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
+    if abs(value) >= 1e15:  # floats hold no single units beyond
+        return f"{value:.3e}"
     if abs(value) >= 1000 or float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:.4f}" if 0.001 <= abs(value) < 1 else f"{value:.4g}"

@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 import storage
 from ledger.opening import open_writable
-from ledger.outputs import values
+from ledger.outputs import outputs_of_run, values
 from ledger.recorder import Recorder, RecordError, user
 from ledger.runs import Runs
 from operations.registry.settings import Settings
@@ -85,9 +85,14 @@ class Records:
             if artifact.state in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN)
         }
 
-    def run_id(self, name: str) -> str:
-        """The run that a name means, of whichever pipeline; raises LedgerError if there is none, or several."""
-        return Runs(self._store).find(name).run_id
+    def trained(self, name: str) -> tuple[str, set[int]]:
+        """The run that a name means, and the artifacts of its Trainer, also of one that came from the cache.
+
+        Raises LedgerError if there is no such run, or several.
+        """
+        run_id = Runs(self._store).find(name).run_id
+        made = outputs_of_run(self._store, run_id).get("Trainer", {})
+        return run_id, {output.artifact_id for output in made.values()}
 
     def metrics(self, run_id: str | None) -> dict[str, float]:
         """The metrics of a run's evaluation by name; empty if the run is unknown or was not evaluated."""

@@ -285,10 +285,10 @@ class Registry:
         if what.isdigit() and int(what) in models:
             return models[int(what)]
         try:
-            run_id = self._records.run_id(what)
+            run_id, made = self._records.trained(what)
         except LedgerError as error:
             raise RegistryError(f"There is no model {what}. {error}") from None
-        trained = [model for model in models.values() if model.run_id == run_id]
+        trained = [model for model_id, model in models.items() if model_id in made]
         if not trained:
             raise RegistryError(
                 f"Run {run_id} trained no model of {self._settings.use_case.name}: name another run, or the number of "

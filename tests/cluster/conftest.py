@@ -8,11 +8,10 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cluster.life import API_KEY, SETTINGS
+from tests.cluster.life import API_KEY, SETTINGS, secret
 from tests.cluster.project import Project
 from tests.deploy.kustomize import APPLIED, MANIFESTS, copy_of_manifests
 from tests.services.daemon import ServiceError, one_at_a_time
@@ -147,17 +146,12 @@ def _secrets(cluster: Cluster) -> Iterator[None]:
     }
     cluster.kubectl("create", "namespace", "flightdeck")
     cluster.apply(
-        *(_secret("flightdeck-metadata", namespace, metadata) for namespace in NAMESPACES),
-        _secret("flightdeck-metadata-root", "flightdeck", {"password": secrets.token_hex(24)}),
-        _secret("flightdeck-serving", "flightdeck", {"api-keys": f"{secrets.token_hex(24)}\n{API_KEY}\n"}),
+        *(secret("flightdeck-metadata", namespace, metadata) for namespace in NAMESPACES),
+        secret("flightdeck-metadata-root", "flightdeck", {"password": secrets.token_hex(24)}),
+        secret("flightdeck-serving", "flightdeck", {"api-keys": f"{secrets.token_hex(24)}\n{API_KEY}\n"}),
     )
     yield
     _delete_at_the_end(cluster, "secret/flightdeck-metadata", "--namespace=kubeflow")
-
-
-def _secret(name: str, namespace: str, values: dict[str, str]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
 
 
 def _apply_twice(cluster: Cluster, overlay: Path) -> Applied:

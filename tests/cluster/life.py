@@ -127,6 +127,12 @@ def client_pod(image: str, model: str, url: str, rows: Sequence[tuple[str, Mappi
     ]
 
 
+def secret(name: str, namespace: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest of a Secret."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(values)}
+
+
 def round_of_the_loop(cluster: Cluster, name: str, *settings: str) -> list[dict[str, Any]]:
     """What happened in a round of the loop's CronJob, begun now, perhaps with more settings."""
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": NAMESPACE}}

@@ -6,6 +6,7 @@ model is rolled back, and pods are drained and rolled out anew.
 
 import json
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests import forked
 from tests.cluster.compiled_tasks import NAMESPACE, CompiledPipeline
 from tests.cluster.life import (
     API_KEY,
+    SETTINGS,
     Client,
     Desk,
     client_pod,
@@ -25,6 +27,7 @@ from tests.cluster.life import (
     desk_pod,
     kfp_server,
     round_of_the_loop,
+    secret,
 )
 from tests.services.kubernetes.cluster import Cluster, KubectlError, wait_for
 from tests.small_run import SMALL
@@ -398,12 +401,28 @@ def test_a_drained_node_takes_one_pod_at_a_time(cluster, client, replicas, names
     names += set(replicas.ready()) - {first, second}
 
 
-def test_a_rollout_replaces_every_pod(cluster, client, replicas, names):
-    cluster.kubectl("rollout", "restart", "--namespace=flightdeck", "deployment/model-server")
-    rolled_out = ("rollout", "status", "--namespace=flightdeck", "deployment/model-server", "--timeout=400s")
-    cluster.kubectl(*rolled_out, seconds=420)
-    assert not set(replicas.all_ready()) & set(names)
-    names += replicas.ready()
+def test_a_key_is_changed_by_two_rollouts_that_replace_every_pod(cluster, client, replicas, names):
+    old, new = secrets.token_hex(24), secrets.token_hex(24)
+
+    def statuses_after(*keys: str) -> list[int]:
+        """How the old and the new key are answered by pods that have these, and that of the client."""
+        cluster.apply(secret("flightdeck-serving", "flightdeck", {"api-keys": "\n".join((*keys, API_KEY))}))
+        cluster.kubectl("rollout", "restart", "--namespace=flightdeck", "deployment/model-server")
+        rolled_out = ("rollout", "status", "--namespace=flightdeck", "deployment/model-server", "--timeout=400s")
+        cluster.kubectl(*rolled_out, seconds=420)
+        assert not set(replicas.all_ready()) & set(names)
+        names.extend(replicas.ready())
+        # A pod that ends still answers what reaches it, by the keys that it has.
+        wait_for(lambda: len(replicas.pods()) == REPLICAS, seconds=120)
+        return [client.asks("once", SERVICE, key=key)["status"] for key in (old, new)]
+
+    assert statuses_after(old, new) == [200, 200]
+    assert statuses_after(new) == [401, 200]
+
+
+def test_a_person_measures_what_was_asked(desk, names):
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert json.loads(desk.flightdeck("monitor", "--json", *settings))["measured"]
 
 
 def test_no_request_failed_whatever_became_of_the_pods_and_every_answer_was_logged(desk, client, names):
@@ -459,6 +478,22 @@ def test_the_report_is_written_by_its_job_and_served_as_a_site(cluster, run, rol
     assert cluster.succeeds(*inside, "ls", "/reports/latest/index.html")
     for command in (("touch", "/reports/x"), ("ls", "/workspace"), ("touch", "/app/x")):
         assert not cluster.succeeds(*inside, *command)
+
+
+def served_by(cluster: Cluster, pod: str) -> float:
+    """The version that a pod answers with, as its metrics tell it."""
+    told = cluster.kubectl("get", "--raw", f"/api/v1/namespaces/flightdeck/pods/{pod}:8501/proxy/metrics")
+    samples = [sample for family in text_string_to_metric_families(told) for sample in family.samples]
+    return next(sample.value for sample in samples if sample.name == "flightdeck_serving_model_version")
+
+
+def test_a_person_goes_back_by_hand_and_all_replicas_follow(cluster, desk, promoted, replicas):
+    (to,) = {served["version"] for served in promoted[1].values()}
+    by_hand = ("models", "rollback", "--to", str(to), "--reason", "it was sound", "--json")
+    change = json.loads(desk.flightdeck(*by_hand))
+    assert (change["restores"], change["reason"]) == (to, "it was sound")
+    pods = replicas.all_ready()
+    assert wait_for(lambda: {served_by(cluster, pod) for pod in pods} == {change["number"]}, seconds=60)
 
 
 READ_LOG = """

@@ -98,6 +98,25 @@ def test_a_container_stamps_the_run_as_this_machine_does_and_with_both_commits(
     assert cluster.image.startswith(f"loans:{head[:12]}")
 
 
+def test_a_sweep_tries_the_project_in_containers_and_a_run_trains_with_the_best(
+    cluster, in_containers, project, tmp_path
+):
+    asked = ("--trials", "2", "--parallel", "1")
+    cluster.submit(cluster.compile(tmp_path / "sweep.yaml", *asked, command="sweep"))
+
+    run_id, states, _ = cluster.latest_run()
+    records = {
+        record.run_id: record for record in Recorder(open_store(store.from_environment(1, cluster.environment))).all()
+    }
+    sweep, run = records[f"{run_id}-sweep"], records[run_id]
+    trials = [record for record in records.values() if record.kind == "trial"]
+    assert run_id != in_containers[0]
+    assert set(states.values()) == {"COMPLETE", "CACHED"}
+    assert (sweep.outcome, run.parent) == ("done", sweep.run_id)
+    assert [(trial.outcome, trial.parent) for trial in trials] == [("done", sweep.run_id)] * 2
+    assert {trial.code.commit for trial in trials} == {git(project, "rev-parse", "HEAD")}
+
+
 def ir_of(compiled: CompiledPipeline) -> str:
     """The pipeline in TFX's representation, which a compiled one carries."""
     return compiled.specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]["ir"]["defaultValue"]

@@ -22,7 +22,7 @@ from operations.registry import Registry, RegistryError, Version
 from operations.registry.records import Records
 from pipeline.settings import SettingsError
 from tests.flightdeck.conftest import imports_none_of, refused
-from tests.ledger.executions import Executions
+from tests.ledger.executions import CACHED, Executions
 from tests.ledger.seeding import sqlite
 from tests.services import buckets
 
@@ -250,6 +250,13 @@ def test_a_run_is_promoted_by_what_other_commands_call_it(three: Factory, flight
         assert json.loads(out)["run_id"] == run
     with pytest.raises(RegistryError, match="2 runs begin with la: later, last"):
         three.registry().promote("la")
+
+
+def test_a_run_whose_model_came_from_the_cache_has_it_all_the_same(three: Factory) -> None:
+    model = three.train("first")
+    three.executions.execute("again", "Trainer", {}, {"model": model}, state=CACHED)
+
+    assert three.registry().promote("again").version.model_id == model
 
 
 def test_models_of_another_pipeline_in_the_same_store_are_not_ours(three: Factory, tmp_path: Path) -> None:

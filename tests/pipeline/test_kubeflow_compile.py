@@ -151,13 +151,11 @@ def test_tasks_wait_for_exactly_those_that_their_nodes_depend_on(either, ir):
     assert any(len(task.dependent_tasks) > 1 for task in either.tasks.values())
 
 
-def test_beam_s_work_goes_to_the_cluster_that_the_settings_name(tmp_path, grouped):
+def test_beam_s_work_goes_to_the_cluster_that_the_settings_name(compile_to, grouped):
     from pipeline.task import decode_settings
 
-    path = tmp_path / "pipeline.yaml"
-    flightdeck_kubeflow("compile", "--config", str(CONFIG.with_name("kubeflow-flink.yaml")), "-o", str(path))
+    compiled = compile_to(read_settings(CONFIG.with_name("kubeflow-flink.yaml"), [f"kubeflow.image={IMAGE}"]))
 
-    compiled = Compiled(path)
     carried = compiled.parameters["settings"].default_value.string_value
     beam = decode_settings(carried, "oldest:newest", {}).beam
     for component in BEAM:

@@ -135,7 +135,7 @@ class Cluster:
     def _configure(self, settings: dict[str, Any]) -> None:
         here = dict.fromkeys(("jobmanager.rpc.address", "jobmanager.bind-host", "rest.address"), "127.0.0.1")
         here |= dict.fromkeys(("rest.bind-address", "taskmanager.host", "taskmanager.bind-host"), "127.0.0.1")
-        here |= {"io.tmp.dirs": str(self._folder)}
+        here |= dict.fromkeys(("io.tmp.dirs", "web.tmpdir"), str(self._folder))
         (self._folder / "config.yaml").write_text(yaml.safe_dump(settings | here))
 
     def _memory(self) -> tuple[list[str], list[str]]:
