@@ -24,6 +24,9 @@ class Cost(NamedTuple):
         """The seconds of so many rows."""
         return self.fixed + self.per_row * rows
 
+    def __str__(self) -> str:
+        return f"{self.fixed:.1f} s and {self.per_row * 1e6:.1f} µs per flight"
+
 
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Writes the figures, their page and their plot."""
@@ -41,9 +44,9 @@ def page(document: Mapping[str, Any]) -> str:
 
 The components that run on Beam, in the process of each node (`beam.engine: local`), and on Beam's own job service with
 {", ".join(workers[:-1])} and {workers[-1]} workers, which are processes of `flightdeck beam pool`. The way to the
-workers is that of [Flink](beam.md); Flink itself, its network and its JVMs are not in these figures. All runs of one
-size had the same rows and metrics. The months are drawn anew to multiples of their size, as for
-[more flights](performance.md#more-flights).
+workers is that of [Flink](beam.md). Flink itself, its network and its JVMs are not in these figures: with them it takes
+more flights. All runs of one size had the same rows and metrics. The months are drawn anew to multiples of their size,
+as for [more flights](performance.md#more-flights).
 
 {totals(document)}
 
@@ -110,9 +113,9 @@ def efficiency(document: Mapping[str, Any]) -> float:
 
 
 def with_workers(document: Mapping[str, Any], workers: int, node: str | None = None) -> Cost:
-    """What so many workers with a core each would cost, each of which gains as much as the second."""
-    one = cost(document, "1", node)
-    return Cost(one.fixed, one.per_row / (1 + (workers - 1) * efficiency(document)))
+    """What several workers with a core each would cost, each of which gains as much as the second."""
+    per_row = cost(document, "1", node).per_row / (1 + (workers - 1) * efficiency(document))
+    return Cost(cost(document, "2", node).fixed, per_row)
 
 
 def totals(document: Mapping[str, Any]) -> str:
@@ -146,7 +149,7 @@ def nodes(document: Mapping[str, Any]) -> str:
 
 def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 16)) -> str:
     """Text in Markdown that says from how many rows on some workers are faster than a process."""
-    here, one = cost(document, LOCAL), cost(document, "1")
+    here, one, two = (cost(document, engine) for engine in (LOCAL, "1", "2"))
     rows = []
     for workers in candidates:
         there = with_workers(document, workers)
@@ -154,11 +157,11 @@ def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 1
         pays = f"{max(there.fixed - here.fixed, 0) / gain:,.0f}" if gain > 0 else "never"
         rows.append(f"| {workers} | {pays} |")
     table = "\n".join(rows)
-    return f"""In the process of each node, the work takes {here.fixed:.1f} s and {here.per_row * 1e6:.1f} µs per
-flight. With one worker it takes {one.fixed:.1f} s and {one.per_row * 1e6:.1f} µs per flight.
-A second worker, on a core of its own, gains {efficiency(document):.0%} of what it could. If each further one does, too:
+    return f"""In the process of each node, the work takes {here}, with one worker {one}, with two
+{two}. The second one, on a core of its own, gains {efficiency(document):.0%} of what it could. If each
+further one does, too:
 
-| workers, a core each | faster from so many flights on |
+| workers, a core each | faster than the process of a node from so many flights on |
 |---|---|
 {table}"""
 
@@ -171,6 +174,7 @@ def plan(document: Mapping[str, Any]) -> str:
         rows.append(f"| {node} | {here.seconds(PLANNED_ROWS):,.0f} | {there.seconds(PLANNED_ROWS):,.0f} |")
     table = "\n".join(rows)
     shards = PLANNED_ROWS / ROW_GROUP_ROWS
+    each = shards / PLANNED_WORKERS
     smallest, *_, largest = (size[LOCAL] for size in document["sizes"].values())
     more_mb = largest["nodes"]["Trainer"]["peak_mb"] - smallest["nodes"]["Trainer"]["peak_mb"]
     gb_per_row = more_mb / 1024 / (flights(largest) - flights(smallest))
@@ -179,13 +183,12 @@ def plan(document: Mapping[str, Any]) -> str:
 |---|---|---|
 {table}
 
-- The unit of work is a row group of {ROW_GROUP_ROWS:,} rows: {shards:,.0f} of them,
-  {shards / PLANNED_WORKERS:,.0f} for each worker. A worker holds one at a time, so its memory does not grow with the
-  rows.
+- The unit of work is a row group of {ROW_GROUP_ROWS:,} rows: {shards:,.0f} of them, {each:,.0f} for each worker.
+  A worker holds one at a time, so its memory does not grow with the rows.
 - The evaluation split is assumed to grow with the rest. The Evaluator works on predictions that Scores, which is not on
   Beam, has made in one process.
 - The Trainer is not on Beam. It keeps the transformed rows in memory, {gb_per_row * 1e6:.2f} GB for each million, so it
-  would need {gb_per_row * PLANNED_ROWS:,.0f} GB, and an epoch of this small network {minutes:,.0f} minutes. Shorten
+  would need {gb_per_row * PLANNED_ROWS:,.0f} GB, and {minutes:,.0f} minutes for an epoch of this small network. Shorten
   `data.window`, or train where there is that memory, and a GPU."""
 
 

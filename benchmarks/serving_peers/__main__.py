@@ -3,8 +3,9 @@
 Each peer runs in an environment of its own (`peers/*.txt`, made in the workspace), with a model class as its
 users write it (`peers/*_model.py`), quiet and without worker processes, which is its fastest on one core;
 MLServer also with its batching. Our service runs as it does in production: it checks the contract of the version and
-writes the payload log. All run on one core, h2load asks over loopback from another one, and they take turns. Before
-anything is timed, all must give the same answers to the same rows, to 1e-6.
+writes the payload log; and once more without that log, which the peers do not have. All run on one core, h2load asks
+over loopback from another one, and they take turns. Before anything is timed, all must give the same answers to the
+same rows, to 1e-6.
 
     requirements/system-packages.sh load
     python -m benchmarks.serving_peers --write

@@ -23,6 +23,7 @@ from benchmarks.serving_peers.servers import (
     KSERVE,
     MLSERVER,
     OURS,
+    UNLOGGED,
     PeersError,
     Server,
     environment,
@@ -146,12 +147,17 @@ def compare(
                 running.enter_context(running_peer(label, name, model, environments.resolve(), place / label))
                 for label in peers
             ]
-            service = running.enter_context(
-                child.serving(name, versions, settings.serving, place / "payloads", place / "log")
+            service, unlogged = (
+                running.enter_context(child.serving(name, versions, settings.serving, payloads, place / log))
+                for payloads, log in ((place / "payloads", "log"), (None, "log-unlogged"))
             )
         for server in started:
             wait_until_ready(server, name, place / server.name / "log")
-        servers = [Server(OURS, service.url, service.grpc_target, service.process), *started]
+        ours = [
+            Server(label, child.url, child.grpc_target, child.process)
+            for label, child in ((OURS, service), (UNLOGGED, unlogged))
+        ]
+        servers = [*ours, *started]
         with urllib.request.urlopen(f"{service.url}/v2/models/{name}") as response:
             described = json.load(response)
         asked = bodies(rows, {each["name"]: each["datatype"] for each in described["inputs"]}, name, sizes)
@@ -159,7 +165,7 @@ def compare(
         cells = []
         with _on(cores[1]):
             for protocol in PROTOCOLS:
-                answering = servers if protocol != "v1" else servers[:1]
+                answering = servers if protocol != "v1" else ours
                 for size in sizes:
                     of_size = [body for body in asked if body.rows == size]
                     for count in connections:

@@ -22,7 +22,8 @@ from benchmarks import pipeline
 from errors import FlightdeckError
 
 HERE = Path(__file__).resolve().parent / "peers"
-OURS, KSERVE, MLSERVER, BATCHING = "flightdeck", "KServe", "MLServer", "MLServer, batching"
+OURS, UNLOGGED = "flightdeck", "flightdeck, no payload log"
+KSERVE, MLSERVER, BATCHING = "KServe", "MLServer", "MLServer, batching"
 # Of what MLServer's batching is set to: as many requests as there are connections, and a wait that pays at 32.
 MLSERVER_BATCH = {"max_batch_size": 32, "max_batch_time": 0.002}
 _START_SECONDS = 180.0

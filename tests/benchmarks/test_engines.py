@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from benchmarks import engines, engines_page
+from benchmarks import engines, engines_page, pipeline
 
 pytestmark = pytest.mark.unit
 MACHINE = {"cores": 2, "processor": "a chip", "memory_gb": 24.2, "commit": "abc", "date": "2026-01-02"}
@@ -41,12 +41,17 @@ def test_the_page_says_when_an_engine_pays_and_what_the_largest_job_would_take(d
 
     assert "| 16,000 | local | 65.0 | 42.0 | 2,400 |" in page
     assert "| StatisticsGen | 65.0, 1.0 | 99.0, 3.0 | 67.0, 3.0 |" in page
-    assert "A second worker, on a core of its own, gains 50% of what it could." in page
+    assert "The second one, on a core of its own, gains 50% of what it could." in page
     # 6 s per thousand rows of one worker: 4 of two, 2.4 of four, 0.71 of sixteen; 2 s more than here at no rows.
     assert "| 2 | never |\n| 4 | 1,250 |\n| 16 | 607 |" in page
     assert "| StatisticsGen | 400,001 | 70,591 |" in page
     assert "It keeps the transformed rows in memory, 1000.00 GB for each million" in page
     assert "on 2 cores (a chip) with 24 GB, commit `abc`" in " ".join(page.split())
+
+
+def test_the_page_shows_what_was_measured():
+    docs = pipeline.ROOT / "docs"
+    assert (docs / "engines.md").read_text() == engines_page.page(json.loads((docs / "engines.json").read_text()))
 
 
 def test_what_is_written_can_be_drawn_again(document, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import pipeline
 from benchmarks.serving_peers import asking, measuring, page
-from benchmarks.serving_peers.servers import BATCHING, KSERVE, MLSERVER, OURS, PeersError
+from benchmarks.serving_peers.servers import BATCHING, KSERVE, MLSERVER, OURS, UNLOGGED, PeersError
 from flightdeck.settings import read_settings
 from operations.inference import columns
 from operations.serving import grpc_v2, open_inference_v2, tfserving_v1
@@ -20,7 +20,7 @@ from tests.world import ROOT
 
 DATATYPES = {"amount": "FP32", "count": "INT64", "colour": "BYTES"}
 ROWS = [{"amount": np.float32(0.1 * row), "count": row, "colour": "größer" if row % 2 else "red"} for row in range(9)]
-SPEEDS = {OURS: (3100.0, 9.5), KSERVE: (340.0, 120.0)}
+SPEEDS = {OURS: (3100.0, 9.5), UNLOGGED: (3200.0, 9.0), KSERVE: (340.0, 120.0)}
 
 
 def document(ours_ms: float = 9.5) -> dict:
@@ -32,7 +32,12 @@ def document(ours_ms: float = 9.5) -> dict:
     cells = [
         {"protocol": "v2", "rows": 1, "connections": 1, "servers": {name: seen(9.0, 9.0) for name in SPEEDS}},
         {"protocol": "v2", "rows": 1, "connections": 32, "servers": servers},
-        {"protocol": "v1", "rows": 64, "connections": 32, "servers": {OURS: seen(700.0, 40.0)}},
+        {
+            "protocol": "v1",
+            "rows": 64,
+            "connections": 32,
+            "servers": {OURS: seen(700.0, 40.0), UNLOGGED: seen(800.0, 30.0)},
+        },
     ]
     parts = {measuring.SERVER_ALONE: 70.0, "reading the body": 30.0, measuring.IN_ALL: 300.0}
     return {
@@ -74,14 +79,16 @@ def test_too_few_rows_are_refused_in_a_sentence():
 def test_a_peer_that_is_ahead_is_named():
     assert page.behind(document()) == []
     assert page.behind(document(ours_ms=130.0)) == ["REST, V2, 1 row, 32 connections: KServe has a shorter p99"]
-    assert "has a shorter p99." in page.page(document(ours_ms=130.0))
+    shown = page.page(document(ours_ms=130.0))
+    assert "The service is not ahead everywhere: REST, V2, 1 row, 32 connections: KServe has a shorter p99." in shown
+    assert "Without its payload log, which the peers have no counterpart of, it answers more requests" in shown
 
 
 @pytest.mark.unit
 def test_the_page_shows_each_figure_and_what_is_left_of_a_request():
     shown = page.page(document())
-    assert "| REST, V2, 1 row, 32 connections | 3,100, 9.5, 300 | 340, 120.0, 300 |" in shown
-    assert "| REST, V1, 64 rows, 32 connections | 700, 40.0, 300 |  |" in shown
+    assert "| REST, V2, 1 row, 32 connections | 3,100, 9.5, 300 | 3,200, 9.0, 300 | 340, 120.0, 300 |" in shown
+    assert "| REST, V1, 64 rows, 32 connections | 700, 40.0, 300 | 800, 30.0, 300 |  |" in shown
     assert "| everything else | 200 | 500 |" in shown
     assert "the service reaches that with REST:\n3,100." in shown
 
@@ -111,7 +118,7 @@ def test_the_peers_answer_as_the_service_does(tmp_path: Path):
     assert measured["apart"] <= 1e-6
     assert [cell["protocol"] for cell in measured["cells"]] == ["v2", "grpc", "v1"]
     for cell in measured["cells"][:2]:
-        assert cell["servers"].keys() == {OURS, KSERVE, MLSERVER, BATCHING}
+        assert cell["servers"].keys() == {OURS, UNLOGGED, KSERVE, MLSERVER, BATCHING}
         assert all(seen["requests_per_second"] > 0 for seen in cell["servers"].values())
     taken = measured["parts"]["v2"]
     assert taken.pop("contract") == 0  # The small model has none.
