@@ -24,7 +24,7 @@ class Cost(NamedTuple):
         """The seconds of so many rows."""
         return self.fixed + self.per_row * rows
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: D105
         return f"{self.fixed:.1f} s and {self.per_row * 1e6:.1f} µs per flight"
 
 
