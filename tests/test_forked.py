@@ -18,7 +18,7 @@ print(json.dumps({
     "home": os.environ.get("HOME"), "parent": os.getppid(),
     "tensorflow": "tensorflow" in sys.modules,
     "ours": sorted({"components", "data", "flightdeck", "ledger", "models", "operations"} & set(sys.modules)),
-}))
+}), flush=True)
 print("said", file=sys.stderr)
 sys.exit(len(sys.argv) + 1)
 """

@@ -135,7 +135,8 @@ def test_the_cpu_seconds_of_jobs_that_have_ended_are_those_of_the_server():
     server = psutil.Process(Job(LIGHT, worked).result())
     Job(LIGHT, worked).result()
 
-    assert server.cpu_times().children_user > 0.4
+    taken = server.cpu_times()
+    assert taken.children_user + taken.children_system > 0.4
 
 
 def test_nothing_outlives_an_asker_that_was_killed():

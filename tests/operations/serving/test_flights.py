@@ -56,9 +56,9 @@ def predicted(world, tmp_path: Path, *arguments: str) -> tuple[dict, pa.Table]:
     return answer, pq.read_table(output)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def served(world, settings) -> Version:
-    """The version that the run pushed."""
+    """The version that is served when a test begins."""
     return Registry(settings).served()
 
 
