@@ -44,7 +44,7 @@ def local(make) -> Made:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(JOB_SERVICE, marks=[pytest.mark.e2e, pytest.mark.proof]),
+        pytest.param(JOB_SERVICE, marks=pytest.mark.e2e),
         pytest.param(FLINK, marks=pytest.mark.flink),
         pytest.param(LOSS, marks=pytest.mark.flink),
     ],
