@@ -34,7 +34,7 @@ def main() -> int:
     """Measures; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", type=Path, default=pipeline.ROOT / "config" / "local.yaml")
-    parser.add_argument("--set", action="append", default=SMALL, metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--set", action="append", default=[*SMALL], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--sizes", nargs="+", type=int, default=[1, 4, 16], help="multiples of the data (1 4 16)")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="numbers of workers (1 2 4)")
     parser.add_argument("--seed", type=int, default=0)

@@ -161,7 +161,7 @@ def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 1
 {two}. The second one, on a core of its own, gains {efficiency(document):.0%} of what it could. If each
 further one does, too:
 
-| workers, a core each | faster than the process of a node from so many flights on |
+| workers, a core each | pay from so many flights |
 |---|---|
 {table}"""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -54,8 +55,10 @@ def pool(
     from pipeline.worker_pool import serve
 
     serving = serve(host, port, lambda: sources_of(options.settings))
-    options.answer({"listens": f"{host}:{port}"}, f"A worker pool listens on {host}:{port}.")
+    # As the first process of a container it would not heed it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
+        options.answer({"listens": f"{host}:{port}"}, f"A worker pool listens on {host}:{port}.")
         serving.wait_for_termination()
 
 
