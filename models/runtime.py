@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from errors import FlightdeckError
 if TYPE_CHECKING:
     from models.settings import ModelSettings
 
+_log = logging.getLogger(__name__)
+
 
 class AcceleratorError(FlightdeckError):
     """A GPU is required and TensorFlow sees none."""
@@ -30,6 +33,14 @@ class Runtime:
 
     strategy: tf.distribute.Strategy
     dtype: str
+
+
+def limit_threads(threads: int) -> None:
+    """Lets one operation use so many threads, or one per core if it is 0; in a process that has not computed yet."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        _log.warning("this process has computed before, with other threads, which may change the last bits of weights")
 
 
 def devices_for(accelerator: str) -> tuple[str, ...]:
@@ -57,8 +68,8 @@ def strategy_over(devices: Sequence[str]) -> tf.distribute.Strategy:
 def configured(settings: ModelSettings, devices: Sequence[str]) -> Iterator[Runtime]:
     """Seeds all generators and turns deterministic operations on for the body of the ``with`` statement.
 
-    Thread pools are left alone, since TensorFlow fixes them at its first operation. The seeds stay set afterwards;
-    determinism is switched back, because later nodes may draw unseeded random numbers, which it forbids.
+    Thread pools are left alone: TensorFlow fixes them at its first operation, see `limit_threads`. The seeds stay set
+    afterwards; determinism is switched back, because later nodes may draw unseeded random numbers, which it forbids.
     """
     before = _determinism.is_op_determinism_enabled()
     keras.utils.set_random_seed(settings.seed)

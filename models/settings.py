@@ -20,7 +20,7 @@ Layers = tuple[Units, ...]
 # keras-tuner keeps a third of the trials per round, and each round trains three times as long.
 _HYPERBAND_EPOCHS = 3
 # Settings of the machine, or of the search itself, that say nothing about the network.
-_NO_HYPERPARAMETERS = ("accelerator", "members", "tuning")
+_NO_HYPERPARAMETERS = ("accelerator", "members", "threads", "tuning")
 # What training measures besides the loss, by task; `models.tasks` does it.
 _MEASURED = {"binary": "val_auc", "multiclass": "val_accuracy", "regression": "val_rmse"}
 
@@ -156,6 +156,9 @@ class ModelSettings(BaseModel):
         mixed_precision: Whether hidden layers compute in float16 (faster on a GPU); the output stays float32.
         xla: Whether the training step is compiled by XLA; not together with ``deterministic``.
         accelerator: ``auto`` uses GPUs if there are any, ``required`` fails without one, ``cpu`` leaves them alone.
+        threads: How many threads one operation may use; those that do not wait for each other run at the same time
+            anyway. 0 is one per core, which may be faster with large layers on many cores, but the number of cores
+            then decides the last bits of the weights.
         tuning: How hyperparameters are searched when the pipeline has a Tuner.
     """
 
@@ -178,6 +181,7 @@ class ModelSettings(BaseModel):
     mixed_precision: bool = False
     xla: bool = False
     accelerator: Literal["auto", "required", "cpu"] = "auto"
+    threads: int = Field(default=1, ge=0)
     tuning: TuningSettings = TuningSettings()
 
     @model_validator(mode="after")

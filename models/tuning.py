@@ -84,6 +84,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
     features = FeatureSettings.model_validate(fn_args.custom_config["features"])
     settings = ModelSettings.model_validate(fn_args.custom_config["model"])
+    runtime.limit_threads(settings.threads)
     devices = runtime.devices_for(settings.accelerator)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     target = Target.model_validate(fn_args.custom_config["target"])

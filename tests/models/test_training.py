@@ -137,6 +137,13 @@ def test_two_runs_in_one_process_and_one_in_another_give_identical_weights(inges
     assert any(not np.array_equal(first[name], seeded[name]) for name in first)
 
 
+def test_weights_do_not_depend_on_the_number_of_cores(ingested, tmp_path, monkeypatch) -> None:
+    for cores in ("1", "8"):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", cores)  # what TensorFlow itself sets by the cores
+        _elsewhere(ingested.arguments(tmp_path / cores, batch_size=1024, epochs=1), tmp_path)
+    np.testing.assert_equal(weights(tmp_path / "8"), weights(tmp_path / "1"))
+
+
 def test_several_networks_answer_with_the_mean_of_theirs(ingested, tmp_path) -> None:
     run_fn(ingested.arguments(tmp_path / "both", members=2, seed=3, epochs=1))
     for seed in (6, 7):
