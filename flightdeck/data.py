@@ -39,7 +39,7 @@ def schema_diff(options: Options) -> None:
     from ledger import outputs
     from ledger.opening import LedgerError
 
-    inferred = outputs.latest(options.ledger(), "SchemaGen", "schema")
+    inferred = outputs.latest(options.store(), "SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
     settings = options.settings

@@ -49,8 +49,8 @@ class Baseline:
 class Monitor:
     """Measures windows of one workspace; caches what it has read of models and labels."""
 
-    def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
-        self._settings, self._reader = settings, reader
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
+        self._settings, self._store = settings, store
         self._monitoring, self._payloads = settings.monitoring, storage.at(settings.payloads)
         contract = settings.contract()
         self._task, self._label = tasks.task_of(contract.target), contract.label
@@ -124,7 +124,7 @@ class Monitor:
     def reference(self, version: int) -> Reference:
         """What a version is compared with; a FlightdeckError if that is not known."""
         if version not in self._references:
-            self._references[version] = reference(self._settings, self._reader, version)
+            self._references[version] = reference(self._settings, self._store, version)
         return self._references[version]
 
     @functools.cached_property

@@ -39,7 +39,7 @@ class Reference:
     scored: scores.ScoredRows | None
 
 
-def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: int) -> Reference:
+def reference(settings: Settings, store: ml_metadata.MetadataStore, version: int) -> Reference:
     """Looks up what a version of the registry, present or not, is compared with.
 
     Raises:
@@ -50,8 +50,8 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
     known = Registry(settings).version(version)
     if known.model_id is None or known.run_id is None:
         raise FlightdeckError(f"ML Metadata does not know where version {version} comes from.")
-    run = Recorder(reader).read(known.run_id)
-    statistics = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
+    run = Recorder(store).read(known.run_id)
+    statistics = outputs_of_run(store, known.run_id).get("StatisticsGen", {}).get("statistics")
     if statistics is None:
         raise FlightdeckError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
     splits = {}
@@ -61,7 +61,7 @@ def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: in
             raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
         splits[split] = tfdv.load_stats_binary(str(file))
     try:
-        scored = scores.read(scores.find(reader, run))
+        scored = scores.read(scores.find(store, run))
     except scores.NoScoresError:
         scored = None
     return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], scored)
