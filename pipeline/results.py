@@ -31,7 +31,7 @@ TRAINING = "training.json"
 
 def complete(
     recorder: Recorder,
-    reader: ml_metadata.MetadataStore,
+    store: ml_metadata.MetadataStore,
     run_id: str,
     settings: Settings,
     ir: pipeline_pb2.Pipeline,
@@ -44,8 +44,8 @@ def complete(
 
     It has `ended` if no other node will follow; `failure` says in a clause what ended it early.
     """
-    outputs = outputs_of_run(reader, run_id)
-    fields, documents = gather(reader, outputs, settings)
+    outputs = outputs_of_run(store, run_id)
+    fields, documents = gather(store, outputs, settings)
     documents["graph"] = graph(ir)
     if ended or failure:
         fields |= verdict(outputs, settings, failure)
@@ -55,7 +55,7 @@ def complete(
 
 
 def gather(
-    reader: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
+    store: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run's artifacts tell: fields of the record, and documents by name."""
     fields: dict[str, Any] = {}
@@ -92,7 +92,7 @@ def gather(
     if champion := outputs.get("Champion", {}).get("model"):
         fields["champion_model_id"] = champion.artifact_id
         if "spans" in fields:
-            seen = learned_spans(reader, champion.artifact_id)
+            seen = learned_spans(store, champion.artifact_id)
             fields["champion_saw"] = tuple(sorted(set(seen) & set(fields["spans"]["eval"])))
     return fields, documents
 

@@ -19,10 +19,11 @@ from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import NodeOutcome, sweep_of
-from pipeline import evaluation, node, results, settings_file, store, task_page
+from pipeline import evaluation, node, results, settings_file, task_page
 from pipeline.interruption import stoppable
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
+from pipeline.store import from_environment
 
 # Who submitted a run that did not say; KFP would drop an empty text.
 NOBODY = "unknown"
@@ -73,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         replace(training, key, value)
     node.bind(ir, given.run_id, {"window": given.window, "training": json.dumps(training, sort_keys=True)})
     skipped = {node_id for node_id, condition in given.only_if if condition.lower() != "true"}
-    connection = store.from_environment(retries=5)
-    reader = open_store(connection)
-    recorder = Recorder(reader)
+    connection = from_environment(retries=5)
+    store = open_store(connection)
+    recorder = Recorder(store)
     _begin(recorder, given, settings)
     outcomes: list[NodeOutcome] = []
     for node_id in given.nodes:
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failure = outcomes[-1].failure
     results.complete(
         recorder,
-        reader,
+        store,
         given.run_id,
         settings,
         ir,
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds=round((datetime.now(UTC) - record.started).total_seconds(), 3),
         peak_mb=max(outcome.peak_mb for outcome in record.nodes),
     )
-    _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
+    _show(given, settings, outcomes, outputs_of_run(store, given.run_id))
     return 1 if failure else 0
 
 
