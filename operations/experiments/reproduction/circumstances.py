@@ -6,7 +6,6 @@ Imports neither TensorFlow nor TFX, but for reading the data.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -250,11 +249,7 @@ def data_differences(original: Original, folder: str) -> list[Difference]:
         return gone or ([] if now == original.record.data else [changed])
     recorded = {file["name"]: _content(file["bytes"], file["sha256"]) for file in original.files}
     spans = {file.name: file.span for file in files} | {file["name"]: file["span"] for file in original.files}
-    now = {}
-    for file in files:
-        with storage.open_file(file) as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-            now[file.name] = _content(stream.tell(), digest)
+    now = {file.name: _content(*storage.content(file)) for file in files}
     return [Difference("data", name, before, after, spans[name]) for name, before, after in changes(recorded, now)]
 
 
