@@ -88,9 +88,8 @@ def resample(source: Path, destination: Path, contract: Contract, times: int, se
     """Writes spans with `times` as many rows as those of `source`; one seed always gives the same bytes."""
     import numpy as np
 
-    numbers = sorted(int(folder.name.removeprefix("span-")) for folder in source.glob("span-*"))
     with spans.writing(destination) as staging:
-        for number in numbers:
+        for number in spans.folders(source):
             table = resampled(spans.read(source, number), contract, times, np.random.default_rng([seed, times, number]))
             spans.require_conformity(table, contract, f"span {number}")
             spans.publish(table, destination, number, staging)

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from ledger.outputs import event_of
 from ledger.recorder import Recorder
 from ledger.run_record import NodeOutcome
 
@@ -145,9 +146,10 @@ class Writer:
         ]
         edges = []
         for number, (node, (outputs, inputs)) in enumerate(GRAPH.items()):
-            edges += [(number, place[node, key], _event(metadata_store_pb2.Event.OUTPUT, key)) for key in outputs]
+            edges += [(number, place[node, key], event_of(key, metadata_store_pb2.Event.OUTPUT)) for key in outputs]
             edges += [
-                (number, place[producer, key], _event(metadata_store_pb2.Event.INPUT, key)) for producer, key in inputs
+                (number, place[producer, key], event_of(key, metadata_store_pb2.Event.INPUT))
+                for producer, key in inputs
             ]
         execution_ids, artifact_ids, _ = self._store.put_lineage_subgraph(
             executions,
@@ -273,11 +275,6 @@ class Writer:
             ),
             documents=documents,
         )
-
-
-def _event(kind: metadata_store_pb2.Event.Type.ValueType, key: str) -> metadata_store_pb2.Event:
-    steps = [metadata_store_pb2.Event.Path.Step(key=key), metadata_store_pb2.Event.Path.Step(index=0)]
-    return metadata_store_pb2.Event(type=kind, path=metadata_store_pb2.Event.Path(steps=steps))
 
 
 def _spans(index: int) -> list[int]:

@@ -55,6 +55,12 @@ def key_of(event: metadata_store_pb2.Event) -> str:
     return next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
 
 
+def event_of(key: str, kind: metadata_store_pb2.Event.Type.ValueType, **ids: int) -> metadata_store_pb2.Event:
+    """An event by which an execution takes or makes an artifact under a key, as TFX writes it."""
+    steps = [metadata_store_pb2.Event.Path.Step(key=key), metadata_store_pb2.Event.Path.Step(index=0)]
+    return metadata_store_pb2.Event(type=kind, path=metadata_store_pb2.Event.Path(steps=steps), **ids)
+
+
 def executions_in(store: ml_metadata.MetadataStore, run_id: str) -> list[metadata_store_pb2.Execution]:
     """The executions of a run, in the order of their ids; empty if there is no such run."""
     context = store.get_context_by_type_and_name(RUN, run_id)

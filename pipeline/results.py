@@ -5,7 +5,6 @@ The same for every runner: on a laptop after the last node, on Kubeflow by each 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.base_model import learned_spans
-from components.span_example_gen.storage import list_files, list_spans, open_file
+from components.span_example_gen.storage import content, fingerprint_of, list_files, list_spans
 from ledger.outputs import Output, outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -137,20 +136,18 @@ def graph(ir: pipeline_pb2.Pipeline) -> list[dict[str, Any]]:
 
 def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of some spans: name below the folder, span, bytes, SHA-256; None if their fingerprint differs."""
-    described: list[dict[str, Any]] = []
-    total = hashlib.sha256()
     try:
         names = list_spans(folder)
-        files = [file for span in spans if span in names for file in list_files(folder, span, names[span])[0]]
-        for file in sorted(files):
-            with open_file(file) as stream:
-                content = stream.read()
-            digest = hashlib.sha256(content).hexdigest()
-            described.append({"name": file.name, "span": file.span, "bytes": len(content), "sha256": digest})
-            total.update(f"{file.name}\t{len(content)}\t{digest}\n".encode())
+        files = sorted(file for span in spans if span in names for file in list_files(folder, span, names[span])[0])
+        contents = [(file.name, *content(file)) for file in files]
     except (OSError, ValueError):  # moved away since
         return None
-    return described if f"sha256:{total.hexdigest()}" == fingerprint else None
+    if fingerprint_of(contents) != fingerprint:
+        return None
+    return [
+        {"name": name, "span": file.span, "bytes": size, "sha256": digest}
+        for file, (name, size, digest) in zip(files, contents, strict=True)
+    ]
 
 
 def _json(uri: str) -> Any:

@@ -10,6 +10,7 @@ from benchmarks import markdown, pipeline
 from benchmarks.serving_peers.asking import PROTOCOLS
 from benchmarks.serving_peers.measuring import IN_ALL, SERVER_ALONE
 from benchmarks.serving_peers.servers import MLSERVER_BATCH, OURS, UNLOGGED
+from ledger.formats import count
 
 PAGE, FIGURES = pipeline.ROOT / "docs" / "serving-peers.md", pipeline.ROOT / "docs" / "serving-peers.json"
 QUOTED = "| the service: one row a request, 32 connections, one core |"
@@ -40,8 +41,8 @@ def busiest(document: Mapping[str, Any], protocol: str = "v2") -> dict[str, dict
 
 
 def _cell(cell: Mapping[str, Any]) -> str:
-    rows, count = cell["rows"], cell["connections"]
-    return f"{PROTOCOLS[cell['protocol']]}, {rows} row{'s' * (rows > 1)}, {count} connection{'s' * (count > 1)}"
+    rows, connections = cell["rows"], cell["connections"]
+    return f"{PROTOCOLS[cell['protocol']]}, {count(rows, 'row')}, {count(connections, 'connection')}"
 
 
 def table(document: Mapping[str, Any]) -> str:
