@@ -9,10 +9,8 @@ import contextlib
 import gzip
 import json
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import NodeOutcome, sweep_of
 from pipeline import evaluation, node, results, settings_file, task_page
-from pipeline.runners.fork_server import InterruptedRunError
+from pipeline.interruption import stoppable
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
 from pipeline.store import from_environment
@@ -85,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if node_id in skipped:
             outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0)
         else:
-            with renewing(connection, given.run_id), _stoppable():
+            # By default nothing stops the first process of a container, until it is killed without a word.
+            with renewing(connection, given.run_id), stoppable("its pod was stopped"):
                 outcome = node.launch(ir, node_id, connection, beam=settings.beam)
         outcomes.append(outcome)
         print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
@@ -107,27 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _show(given, settings, outcomes, outputs_of_run(store, given.run_id))
     return 1 if failure else 0
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Has SIGTERM end a component as an error of it would: recorded, and with its job on an engine cancelled.
-
-    By default nothing stops the first process of a container, until it is killed without a word.
-    """
-
-    def stop(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise InterruptedRunError("its pod was stopped")
-
-    if threading.current_thread() is not threading.main_thread():  # signals can only be handled there
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:
