@@ -43,6 +43,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, such as model.epochs=2. Repeatable."),
 ]
+Host = Annotated[str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")]
+Port = Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

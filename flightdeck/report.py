@@ -10,7 +10,7 @@ import typer
 
 import storage
 from flightdeck.console import console, json_of, print_json, shown
-from flightdeck.options import App, Options
+from flightdeck.options import App, Host, Options, Port
 from ledger.formats import count, size
 
 if TYPE_CHECKING:
@@ -108,10 +108,8 @@ def serve(
             metavar="FOLDER",
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = PORT,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
 ) -> None:
     """Serve the report to browsers elsewhere, until Ctrl+C or SIGTERM.
 
