@@ -15,7 +15,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ import psutil
 
 from benchmarks import engines_page, growth, pipeline
 from benchmarks.processes import measure
-from flightdeck.settings import read_settings
 from tests.services import engine
 
 SMALL = ["model.hidden_units=[16]", "model.epochs=1"]
@@ -32,30 +30,10 @@ SMALL = ["model.hidden_units=[16]", "model.epochs=1"]
 
 def main() -> int:
     """Measures; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--config", type=Path, default=pipeline.ROOT / "config" / "local.yaml")
-    parser.add_argument("--set", action="append", default=[*SMALL], metavar="KEY=VALUE", dest="overrides")
-    parser.add_argument("--sizes", nargs="+", type=int, default=[1, 4, 16], help="multiples of the data (1 4 16)")
+    parser = growth.arguments(__doc__, SMALL)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="numbers of workers (1 2 4)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="write docs/engines.json, its page and its plot")
     options = parser.parse_args()
-    settings = read_settings(options.config, options.overrides)
-    sizes = {}
-    build = pipeline.ROOT / "build"  # there is more room than in /tmp
-    build.mkdir(exist_ok=True)
-    for times in sorted(options.sizes):
-        with tempfile.TemporaryDirectory(dir=build, prefix="engines-") as folder:
-            say(f"{times} times: resampling")
-            growth.resample(Path(settings.spans), Path(folder, "spans"), settings.contract(), times, options.seed)
-            sizes[str(times)] = _engines(options, Path(folder), f"{times} times")
-    document = {
-        "machine": pipeline.machine(),
-        "config": options.config.name,
-        "changed": options.overrides,
-        "seed": options.seed,
-        "sizes": sizes,
-    }
+    document = growth.measured(options, lambda folder, title: _engines(options, folder, title))
     if options.write:
         engines_page.write(document, pipeline.ROOT / "docs")
     print(engines_page.page(document))
@@ -66,10 +44,10 @@ def _engines(options: argparse.Namespace, folder: Path, title: str) -> dict[str,
     """Runs of the same flights: `local`, and each number of workers -> what it took."""
     runs = {}
     for workers in ["local", *map(str, options.workers)]:
-        say(f"{title}: {workers}")
+        growth.say(f"{title}: {workers}")
         with _engine(workers, folder) as (settings, processes):
             runs[workers] = _run([*options.overrides, *settings], options, folder / workers, folder, processes)
-        say(json.dumps(runs[workers]))
+        growth.say(json.dumps(runs[workers]))
     work = {json.dumps([run["rows"], run["metrics"]], sort_keys=True) for run in runs.values()}
     if len(work) > 1:
         raise SystemExit(f"The engines did different work: {' '.join(work)}")
@@ -127,11 +105,6 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):  # then its parent has its times
             total += sum(process.cpu_times()[:4])  # its own, and those of children that have ended
     return total
-
-
-def say(text: str) -> None:
-    """Shows progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

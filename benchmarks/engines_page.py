@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.markdown import table
 from data.spans import ROW_GROUP_ROWS
 
 LOCAL = "local"
@@ -120,31 +121,28 @@ def with_workers(document: Mapping[str, Any], workers: int, node: str | None = N
 
 def totals(document: Mapping[str, Any]) -> str:
     """A table in Markdown of what each size took on each engine."""
-    rows = [
-        "| flights | engine | wall s of the components on Beam | CPU s, all | MB, all processes |",
-        "|---|---|---|---|---|",
-    ]
+    header = ("flights", "engine", "wall s of the components on Beam", "CPU s, all", "MB, all processes")
+    rows = []
     for size in document["sizes"].values():
         for engine, run in size.items():
             cpu = run["cpu_seconds"] + run["engine_cpu_seconds"]
-            cells = [f"{flights(run):,}", named(engine), f"{wall(run):.1f}", f"{cpu:.1f}", f"{run['together_mb']:,.0f}"]
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+            taken = f"{wall(run):.1f}", f"{cpu:.1f}", f"{run['together_mb']:,.0f}"
+            rows.append([f"{flights(run):,}", named(engine), *taken])
+    return table(header, rows)
 
 
 def nodes(document: Mapping[str, Any]) -> str:
     """A table in Markdown of the seconds of each component on each engine, at the largest size and at no rows."""
     names = engines(document)
     largest = list(document["sizes"].values())[-1]
-    header = ["component", *map(named, names)]
-    rows = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    rows = []
     for node in components(document):
         cells = [
             f"{largest[name]['nodes'][node]['seconds']:.1f}, {max(cost(document, name, node).fixed, 0):.1f}"
             for name in names
         ]
-        rows.append(f"| {node} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append([node, *cells])
+    return table(["component", *map(named, names)], rows)
 
 
 def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 16)) -> str:
@@ -155,15 +153,12 @@ def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 1
         there = with_workers(document, workers)
         gain = here.per_row - there.per_row
         pays = f"{max(there.fixed - here.fixed, 0) / gain:,.0f}" if gain > 0 else "never"
-        rows.append(f"| {workers} | {pays} |")
-    table = "\n".join(rows)
+        rows.append([str(workers), pays])
     return f"""In the process of each node, the work takes {here}, with one worker {one}, with two
 {two}. The second one, on a core of its own, gains {efficiency(document):.0%} of what it could. If each
 further one does, too:
 
-| workers, a core each | pay from so many flights |
-|---|---|
-{table}"""
+{table(("workers, a core each", "pay from so many flights"), rows)}"""
 
 
 def plan(document: Mapping[str, Any]) -> str:
@@ -171,17 +166,14 @@ def plan(document: Mapping[str, Any]) -> str:
     rows = []
     for node in components(document):
         here, there = cost(document, LOCAL, node), with_workers(document, PLANNED_WORKERS, node)
-        rows.append(f"| {node} | {here.seconds(PLANNED_ROWS):,.0f} | {there.seconds(PLANNED_ROWS):,.0f} |")
-    table = "\n".join(rows)
+        rows.append([node, *(f"{cost_of.seconds(PLANNED_ROWS):,.0f}" for cost_of in (here, there))])
     shards = PLANNED_ROWS / ROW_GROUP_ROWS
     each = shards / PLANNED_WORKERS
     smallest, *_, largest = (size[LOCAL] for size in document["sizes"].values())
     more_mb = largest["nodes"]["Trainer"]["peak_mb"] - smallest["nodes"]["Trainer"]["peak_mb"]
     gb_per_row = more_mb / 1024 / (flights(largest) - flights(smallest))
     minutes = cost(document, LOCAL, "Trainer").seconds(PLANNED_ROWS) / 60
-    return f"""| component | s in one process | s with the workers |
-|---|---|---|
-{table}
+    return f"""{table(("component", "s in one process", "s with the workers"), rows)}
 
 - The unit of work is a row group of {ROW_GROUP_ROWS:,} rows: {shards:,.0f} of them, {each:,.0f} for each worker.
   A worker holds one at a time, so its memory does not grow with the rows.

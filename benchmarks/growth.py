@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,32 +35,8 @@ _JITTER = 0.02
 
 def main() -> int:
     """Measures; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--config", type=Path, default=pipeline.ROOT / "config" / "local.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    parser.add_argument("--sizes", nargs="+", type=int, default=[1, 4, 16], help="multiples of the data (1 4 16)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="write docs/growth.json, its page and its plots")
-    options = parser.parse_args()
-    settings = read_settings(options.config, options.overrides)
-    source, contract = Path(settings.spans), settings.contract()
-    sizes = {}
-    folder = pipeline.ROOT / "build"  # there is more room than in /tmp
-    folder.mkdir(exist_ok=True)
-    for times in sorted(options.sizes):
-        with tempfile.TemporaryDirectory(dir=folder, prefix="growth-") as temporary:
-            print(f"{times} times: resampling", file=sys.stderr, flush=True)
-            resample(source, Path(temporary, "spans"), contract, times, options.seed)
-            print(f"{times} times: running", file=sys.stderr, flush=True)
-            sizes[str(times)] = _run(options, Path(temporary))
-            print(json.dumps(sizes[str(times)]), file=sys.stderr, flush=True)
-    document = {
-        "machine": pipeline.machine(),
-        "config": options.config.name,
-        "changed": options.overrides,
-        "seed": options.seed,
-        "sizes": sizes,
-    }
+    options = arguments(__doc__).parse_args()
+    document = measured(options, lambda folder, title: _run(options, folder))
     if options.write:
         docs = pipeline.ROOT / "docs"
         growth_page.write(document, docs)
@@ -68,13 +45,51 @@ def main() -> int:
     return 0
 
 
+def arguments(about: str | None, overrides: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The options of a benchmark on more and more flights, of which the first line of `about` says what it is."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--config", type=Path, default=pipeline.ROOT / "config" / "local.yaml")
+    parser.add_argument("--set", action="append", default=[*overrides], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1, 4, 16], help="multiples of the data (1 4 16)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write the figures, their page and its plots into docs")
+    return parser
+
+
+def measured(options: argparse.Namespace, measure_size: Callable[[Path, str], dict[str, Any]]) -> dict[str, Any]:
+    """The figures of all sizes: `measure_size` is given a folder that holds `spans` and is removed, and the size."""
+    settings = read_settings(options.config, options.overrides)
+    sizes = {}
+    build = pipeline.ROOT / "build"  # there is more room than in /tmp
+    build.mkdir(exist_ok=True)
+    for times in sorted(options.sizes):
+        title = f"{times} times"
+        with tempfile.TemporaryDirectory(dir=build, prefix="growth-") as folder:
+            say(f"{title}: resampling")
+            resample(Path(settings.spans), Path(folder, "spans"), settings.contract(), times, options.seed)
+            say(f"{title}: running")
+            sizes[str(times)] = measure_size(Path(folder), title)
+            say(json.dumps(sizes[str(times)]))
+    return {
+        "machine": pipeline.machine(),
+        "config": options.config.name,
+        "changed": options.overrides,
+        "seed": options.seed,
+        "sizes": sizes,
+    }
+
+
+def say(text: str) -> None:
+    """Shows progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def resample(source: Path, destination: Path, contract: Contract, times: int, seed: int) -> None:
     """Writes spans with `times` as many rows as those of `source`; one seed always gives the same bytes."""
     import numpy as np
 
-    numbers = sorted(int(folder.name.removeprefix("span-")) for folder in source.glob("span-*"))
     with spans.writing(destination) as staging:
-        for number in numbers:
+        for number in spans.folders(source):
             table = resampled(spans.read(source, number), contract, times, np.random.default_rng([seed, times, number]))
             spans.require_conformity(table, contract, f"span {number}")
             spans.publish(table, destination, number, staging)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table
+
 MOST_MB = 6 * 1024
 
 
@@ -49,17 +51,9 @@ One run each on {on["cores"]} cores ({on["processor"]}) with {on["memory_gb"]:.0
 
 def totals(document: Mapping[str, Any]) -> str:
     """A table in Markdown of what each size took."""
-    header = [
-        "times",
-        "flights",
-        "wall s",
-        "CPU s",
-        "CPU µs per flight",
-        "largest process MB",
-        "all processes MB",
-        "AUC",
-    ]
-    rows = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    sizes = ("largest process MB", "all processes MB")
+    header = ("times", "flights", "wall s", "CPU s", "CPU µs per flight", *sizes, "AUC")
+    rows = []
     for times, run in document["sizes"].items():
         flights = sum(run["rows"].values())
         cells = [
@@ -72,20 +66,19 @@ def totals(document: Mapping[str, Any]) -> str:
             f"{run['together_mb']:,.0f}",
             f"{run['metrics']['auc']:.4f}",
         ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append(cells)
+    return table(header, rows)
 
 
 def nodes(document: Mapping[str, Any]) -> str:
     """A table in Markdown of the CPU seconds and the memory of each node by size."""
     sizes = document["sizes"]
     header = ["node", *(f"{what}, {times} times" for what in ("CPU s", "peak MB") for times in sizes)]
-    rows = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    rows = []
     for node in next(iter(sizes.values()))["nodes"]:
         taken = [run["nodes"][node] for run in sizes.values()]
-        cells = [f"{of['cpu_seconds']:.1f}" for of in taken] + [f"{of['peak_mb']:,.0f}" for of in taken]
-        rows.append(f"| {node} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append([node, *(f"{of['cpu_seconds']:.1f}" for of in taken), *(f"{of['peak_mb']:,.0f}" for of in taken)])
+    return table(header, rows)
 
 
 def plot(document: Mapping[str, Any]) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ import httpx
 from benchmarks import pipeline
 from flightdeck.settings import read_settings
 from operations.inference import example_row
+from tests.ports import free_port
 from tests.services import image
 from tests.services.docker_engine import docker
 from tests.services.up import up
@@ -77,7 +77,7 @@ def _measure(address: str, target: str, versions: Path, repeat: int) -> dict[str
 
 def _first_answer(address: str, name: str, versions: Path) -> float:
     """Seconds from `docker run` to the answer to a request."""
-    port, container = _free_port(), f"flightdeck-{uuid.uuid4().hex[:8]}"
+    port, container = free_port(), f"flightdeck-{uuid.uuid4().hex[:8]}"
     newest = max(versions.glob("[0-9]*"), key=lambda version: int(version.name))
     row = json.loads((newest / example_row.FILE).read_text(encoding="utf-8"))
     command = ["python", "-m", "operations.serving", "--models", "/models", "--name", "model", "--grpc-port", "0"]
@@ -99,12 +99,6 @@ def _first_answer(address: str, name: str, versions: Path) -> float:
                 time.sleep(0.05)
     finally:
         docker(address, "rm", "--force", container)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def row(document: Mapping[str, Any], target: str) -> str:

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from ledger.outputs import event_of
 from ledger.recorder import Recorder
 from ledger.run_record import NodeOutcome
 
@@ -145,9 +146,10 @@ class Writer:
         ]
         edges = []
         for number, (node, (outputs, inputs)) in enumerate(GRAPH.items()):
-            edges += [(number, place[node, key], _event(metadata_store_pb2.Event.OUTPUT, key)) for key in outputs]
+            edges += [(number, place[node, key], event_of(key, metadata_store_pb2.Event.OUTPUT)) for key in outputs]
             edges += [
-                (number, place[producer, key], _event(metadata_store_pb2.Event.INPUT, key)) for producer, key in inputs
+                (number, place[producer, key], event_of(key, metadata_store_pb2.Event.INPUT))
+                for producer, key in inputs
             ]
         execution_ids, artifact_ids, _ = self._store.put_lineage_subgraph(
             executions,
@@ -273,11 +275,6 @@ class Writer:
             ),
             documents=documents,
         )
-
-
-def _event(kind: metadata_store_pb2.Event.Type.ValueType, key: str) -> metadata_store_pb2.Event:
-    steps = [metadata_store_pb2.Event.Path.Step(key=key), metadata_store_pb2.Event.Path.Step(index=0)]
-    return metadata_store_pb2.Event(type=kind, path=metadata_store_pb2.Event.Path(steps=steps))
 
 
 def _spans(index: int) -> list[int]:
@@ -414,10 +411,7 @@ def on_mariadb() -> Iterator[Place]:
 
 def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str, list[Seconds], list[Seconds]]]:
     """The seconds of each question, of ours and without records."""
-    from flightdeck.runs import app
-
     first, other = names[len(names) // 2], names[len(names) // 3]
-    commands = {command.name for command in app.registered_commands}
     serialized = place.connection.SerializeToString().hex()
     rows = []
     for question, naive in (
@@ -431,8 +425,6 @@ def measure(place: Place, names: Sequence[str], repeats: int) -> list[tuple[str,
         (("compare", first, other), None),
         (("lineage", first), "lineage"),
     ):
-        if question[0] not in commands:
-            continue
         ours = asked(place, question, repeats)
         theirs = []
         if naive:

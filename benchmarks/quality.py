@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import pipeline
+from benchmarks import markdown, pipeline
 from data import prepare, spans
 from data.contract import Target
 from flightdeck.settings import Settings, read_settings
@@ -215,19 +215,15 @@ def mean(month: Mapping[str, Any], model: str, what: str = "auc") -> float:
 
 def table(document: Mapping[str, Any]) -> str:
     """All figures, as a table in Markdown."""
-    rows = [
-        "| newest month | model | ROC AUC | least, most | log loss | seconds of training |",
-        "|---|---|---|---|---|---|",
-    ]
+    header = ("newest month", "model", "ROC AUC", "least, most", "log loss", "seconds of training")
+    rows = []
     for month in document["months"]:
         for model, runs in month["models"].items():
             areas = [run["auc"] for run in runs]
             loss, seconds = (mean(month, model, what) for what in ("log_loss", "seconds"))
-            rows.append(
-                f"| {calendar.month_name[month['newest']]} | {model} | {mean(month, model):.4f} | "
-                f"{min(areas):.4f}, {max(areas):.4f} | {loss:.4f} | {seconds:.1f} |"
-            )
-    return "\n".join(rows)
+            of_area = f"{mean(month, model):.4f}", f"{min(areas):.4f}, {max(areas):.4f}"
+            rows.append([calendar.month_name[month["newest"]], model, *of_area, f"{loss:.4f}", f"{seconds:.1f}"])
+    return markdown.table(header, rows)
 
 
 def page(document: Mapping[str, Any]) -> str:

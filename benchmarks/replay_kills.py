@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ledger.opening import open_readonly
 from operations.loop.replay import canonical, plan
-from pipeline import store
+from pipeline.store import connection
 from tests.operations.loop.replay import small_replay
 
 _OPTIONS = ("--level", "1,2", "--months", "3:6", "--fault", "renamed@4", "--name", "tried")
@@ -55,9 +55,9 @@ def _compare(folder: Path, spans: Path, level: int) -> int:
     for which in ("undisturbed", "killed"):
         shared = small_replay.settings(folder / which, spans)
         settings = plan.level_settings(shared, plan.root_of(shared, "tried"), level)
-        reader = open_readonly(store.connection(settings))
-        records.append(canonical.record(settings, reader))
-        wrong += [f"{which}: {problem}" for problem in canonical.problems(settings, reader)]
+        store = open_readonly(connection(settings))
+        records.append(canonical.record(settings, store))
+        wrong += [f"{which}: {problem}" for problem in canonical.problems(settings, store)]
     once, again = records
     different = [key for key in once if once[key] != again[key]]
     for key in different:

@@ -1,6 +1,11 @@
-"""How a component function says what it is given: TFX reads its annotations, a type checker the plain types."""
+"""How a component says what it is given: TFX reads the annotations of functions, a type checker the plain types."""
 
 from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from tfx import types
+
+# The inputs or outputs of a component: key -> artifacts.
+Artifacts = dict[str, list[types.Artifact]]
 
 if TYPE_CHECKING:
     Kind = TypeVar("Kind")
@@ -10,4 +15,4 @@ if TYPE_CHECKING:
 else:
     from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 
-__all__ = ["InputArtifact", "OutputArtifact", "Parameter"]
+__all__ = ["Artifacts", "InputArtifact", "OutputArtifact", "Parameter"]

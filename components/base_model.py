@@ -20,7 +20,7 @@ from components.span_example_gen import request
 
 if TYPE_CHECKING:
     import ml_metadata as mlmd
-    from tfx import types
+from components.annotations import Artifacts
 
 EXAMPLES_KEY = "examples"
 # Of the Trainer's inputs.
@@ -54,9 +54,7 @@ class BaseModelStrategy(resolver.ResolverStrategy):
     The channels without a producer are scoped to the pipeline by its name, as for the champion.
     """
 
-    def resolve_artifacts(
-        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
+    def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """Returns `examples` as given, and the base model with its blessing; both are empty if training begins anew.
 
         Raises:

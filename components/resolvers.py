@@ -17,6 +17,7 @@ from tfx.dsl.components.common import resolver
 if TYPE_CHECKING:
     import ml_metadata as mlmd
     from tfx import types
+from components.annotations import Artifacts
 
 CANDIDATE_KEY = "candidate"
 MODEL_KEY = "model"
@@ -40,9 +41,7 @@ class ChampionStrategy(resolver.ResolverStrategy):
     else than the candidate, because the target was another one when they were trained.
     """
 
-    def resolve_artifacts(
-        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
+    def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """Returns `candidate` as given, and the champion with its blessing; both are empty if there is none.
 
         Raises:
@@ -65,9 +64,7 @@ class ChosenModelStrategy(resolver.ResolverStrategy):
         super().__init__()
         self._model_id = model_id
 
-    def resolve_artifacts(
-        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]] | None:
+    def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Returns the model, or None if there is none with that id, which stops the pipeline.
 
         Raises:

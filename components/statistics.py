@@ -24,6 +24,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import examples
+from components.annotations import Artifacts
 
 # Up to so many distinct values of a text column, they and their frequencies are counted exactly, as TFX does; beyond,
 # they are estimated, and memory stays bounded.
@@ -45,12 +46,7 @@ class StatisticsExecutor(base_beam_executor.BaseBeamExecutor):
     not UTF-8, count as one value where values are ranked.
     """
 
-    def Do(  # noqa: N802 - TFX's name
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes `Split-*/FeatureStats.pb` for the splits of the input artifact `examples`.
 
         Raises:

@@ -42,6 +42,7 @@ from tfx_bsl.tfxio import tf_example_record
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapter, TensorAdapterConfig
 
 from components import examples
+from components.annotations import Artifacts
 
 Preprocessing = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -75,12 +76,7 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
     other analyzer, or with one that depends on another, tf.Transform's own pipeline runs instead.
     """
 
-    def Do(  # noqa: N802 - TFX's name
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the output artifact `transform_graph`.
 
         Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import storage
 from errors import FlightdeckError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class SchemaDifference:
     inferred: str
 
 
-def diff(curated_path: Path | str, inferred_path: Path | str, ignored: Collection[str] = ()) -> list[SchemaDifference]:
+def diff(curated_path: Path, inferred_path: Path, ignored: Collection[str] = ()) -> list[SchemaDifference]:
     """Returns the differences between two schemas, by column in the order of the curated one.
 
     Presence is compared as required or optional, because an inferred schema never states a share in between.
@@ -53,7 +54,7 @@ def diff(curated_path: Path | str, inferred_path: Path | str, ignored: Collectio
     Raises:
         SchemaError: If a file is missing or is not a schema.
     """
-    curated, inferred = read(Path(curated_path)), read(Path(inferred_path))
+    curated, inferred = read(curated_path), read(inferred_path)
     ours = {feature.name: feature for feature in curated.feature if feature.name not in ignored}
     theirs = {feature.name: feature for feature in inferred.feature}
     differences = []
@@ -76,7 +77,7 @@ def read(path: Path) -> schema_pb2.Schema:
     try:
         return text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        reason = storage.why(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SchemaError(f"The schema {file} cannot be read: {reason}.") from error
     except text_format.ParseError as error:
         raise SchemaError(f"{file} is not a schema in text format: {error}.") from error

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -64,6 +65,12 @@ class Preparation:
 def span_file(folder: Path, span: int, name: str = FILE_NAME) -> Path:
     """Returns e.g. ``<folder>/span-001/flights.parquet``."""
     return folder / f"span-{span:03d}" / name
+
+
+def folders(folder: Path) -> dict[int, Path]:
+    """Returns the folder of each span, by ascending number; raises an OSError if they cannot be listed."""
+    matches = ((re.fullmatch(r"span-([0-9]+)", entry.name), entry) for entry in storage.entries(folder))
+    return dict(sorted((int(match[1]), entry) for match, entry in matches if match and entry.is_dir()))
 
 
 def arrow_schema(contract: Contract) -> pa.Schema:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json
-from flightdeck.options import App, Options, open_ledger
+from flightdeck.options import App, Options, existing_store
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -25,7 +25,7 @@ def show(options: Options, now: Now = None) -> None:
     from operations.loop.canary.act import judged, kept_verdict, verdicts
     from operations.registry import Registry
 
-    settings, store = options.settings, options.ledger(writable=True)
+    settings, store = options.settings, options.store(writable=True)
     canary = Registry(settings).canary()
     verdict = None
     if canary is not None:
@@ -77,7 +77,7 @@ def after_push(settings: Settings) -> list[str]:
     from operations.loop.canary.act import first
     from operations.registry import Registry
 
-    verdict = first(settings, open_ledger(settings, writable=True), open_outbox(settings)[0].put)
+    verdict = first(settings, existing_store(settings, writable=True), open_outbox(settings)[0].put)
     registry = Registry(settings)
     if verdict is not None and verdict.action == "promote":
         return [f"Canary      promoted at once, as version {registry.served().number}: {verdict.text}"]
@@ -95,7 +95,7 @@ def _decide(action: str, options: Options, reason: str, now: datetime | None) ->
     from operations.registry import Registry
 
     settings = options.settings
-    verdict = by_hand(settings, options.ledger(writable=True), action, reason, _until(now))
+    verdict = by_hand(settings, options.store(writable=True), action, reason, _until(now))
     text = f"Version {verdict.canary} is rejected; version {verdict.served or 'none'} is still served."
     if verdict.action == "promote":
         text = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,11 +38,12 @@ def schema_diff(options: Options) -> None:
     from ledger import outputs
     from ledger.opening import LedgerError
 
-    inferred = outputs.latest(options.ledger(), "SchemaGen", "schema")
+    inferred = outputs.latest(options.store(), "SchemaGen", "schema")
     if inferred is None:
         raise LedgerError("No run has inferred a schema yet: run the pipeline first.")
     settings = options.settings
-    differences = comparison.diff(settings.use_case.schema_file, Path(inferred.uri), settings.contract().ignored())
+    schema = storage.at(inferred.uri)
+    differences = comparison.diff(settings.use_case.schema_file, schema, settings.contract().ignored())
     if options.as_json:
         print_json(differences)
     elif not differences:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flightdeck.console import print_json, table, working
-from flightdeck.options import App, Options, Overrides, config_option, load_settings, open_ledger
+from flightdeck.options import App, Options, Overrides, config_option, existing_store, load_settings
 from ledger.formats import duration
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def status(options: Options, reference: Reference) -> None:
     settings, client = reach(options)
     run = client.run(reference)
     with contextlib.suppress(LedgerError, SettingsError):
-        kubeflow_ended.end(open_ledger(settings, writable=True), run)
+        kubeflow_ended.end(existing_store(settings, writable=True), run)
     if options.as_json:
         print_json(run)
         return

@@ -12,7 +12,7 @@ import typer
 from flightdeck import kubeflow
 from flightdeck.console import print_json
 from flightdeck.kubeflow import Experiment, File, Image
-from flightdeck.options import Options, config_option, load_settings, open_ledger
+from flightdeck.options import Options, config_option, existing_store, load_settings
 
 if TYPE_CHECKING:
     from operations.delivery.compiled_pipeline import CompiledPipeline
@@ -73,8 +73,8 @@ def promote(
 
     The pipeline, compiled for production, is uploaded as a version there, and the schedule of that name is replaced by
     one that runs this version; an old one with a run under way is disabled, and deleted by a later promotion. Exit
-    code 1, and nothing is changed, if the run in staging was not good enough. The ledger of staging is asked too: for a
-    MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token that staging alone wants is in
+    code 1, and nothing is changed, if the run in staging was not good enough. Staging's metadata store is asked, too:
+    for a MySQL server, its address is in FLIGHTDECK_METADATA_HOST and so on. A token that staging alone wants is in
     FLIGHTDECK_STAGING_KFP_TOKEN.
     """
     from ledger.runs import Runs
@@ -89,7 +89,7 @@ def promote(
     compiled = kubeflow.compiled_from(settings, file, quiet=options.as_json)
     commit = _commit(compiled)
     ran = kubeflow.connected(staging_cluster, os.environ.get(STAGING_TOKEN_VARIABLE)).run(run)
-    record = Runs(open_ledger(staging_settings)).find(ran.run_id)
+    record = Runs(existing_store(staging_settings)).find(ran.run_id)
     if reasons := promotion.refusals(ran, record, commit):
         if options.as_json:
             print_json({"promoted": False, "run": ran.run_id, "reasons": reasons})

@@ -44,8 +44,8 @@ def sweep(
 ) -> None:
     """Start a sweep: the data once, trials as parallel tasks, then a full run with the best.
 
-    The run's id with `-sweep` is the sweep's in the ledger. A worker that dies is started again and goes on with what
-    is left. Parameters: window, trials, push.
+    In the ledger, the sweep has the run's name with `-sweep` behind it. A worker that dies is started again and goes
+    on with what is left. Parameters: window, trials, push.
     """
     from operations.delivery.kubeflow_api import KubeflowError
     from operations.delivery.own_project import require_its_flightdeck

@@ -8,17 +8,15 @@ from typing import Annotated
 import typer
 
 from flightdeck.console import json_of
-from flightdeck.options import Options
+from flightdeck.options import Host, Options, Port
 
 PORT = 9109
 
 
 def metrics(
     options: Options,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = PORT,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
     once: Annotated[bool, typer.Option("--once", help="Print the metrics and end, such as for a textfile.")] = False,
 ) -> None:
     """Tell Prometheus of runs, windows, versions and the loop, until Ctrl+C or SIGTERM.

@@ -41,7 +41,7 @@ def monitor(
 
     settings = options.settings
     outbox, channels = open_outbox(settings)
-    ledger = options.ledger(writable=True)
+    store = options.store(writable=True)
     until = (now or datetime.now(UTC)).replace(tzinfo=UTC)
     try:
         require_log(settings, until)
@@ -53,9 +53,9 @@ def monitor(
         progress.note("Loading TensorFlow Data Validation")
         from operations.monitoring.round import monitor as measure
 
-        result = measure(settings, ledger, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
+        result = measure(settings, store, until, outbox.put, lambda name: progress.note(f"Measuring {name}"))
         outbox.deliver(channels)
-        records = MonitoringRecords(ledger, settings.use_case.name)
+        records = MonitoringRecords(store, settings.use_case.name)
         windows = records.windows()
         gauges = storage.at(settings.workspace) / "monitoring" / "flightdeck.prom"
         write(windows, gauges)

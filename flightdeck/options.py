@@ -43,6 +43,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, such as model.epochs=2. Repeatable."),
 ]
+Host = Annotated[str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")]
+Port = Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -63,9 +65,9 @@ class Options:
         """
         return load_settings(self.config, self.overrides)
 
-    def ledger(self, writable: bool = False) -> Store:
-        """The metadata store of the settings, see `open_ledger`."""
-        return open_ledger(self.settings, writable)
+    def store(self, writable: bool = False) -> Store:
+        """The metadata store of the settings, see `existing_store`."""
+        return existing_store(self.settings, writable)
 
     def adding(self, *overrides: str) -> Options:
         """The same with more overrides."""
@@ -130,16 +132,16 @@ def _spelled_out(function: Callable, default: Path) -> Callable:
     return command
 
 
-def open_ledger(settings: PipelineSettings, writable: bool = False) -> Store:
+def existing_store(settings: PipelineSettings, writable: bool = False) -> Store:
     """The metadata store of the settings, to be read, or to add something to what it holds.
 
     Raises:
         LedgerError: there is none, or it cannot be used.
     """
     from ledger.opening import open_readonly, open_writable
-    from pipeline import store
+    from pipeline.store import connection
 
-    return (open_writable if writable else open_readonly)(store.connection(settings))
+    return (open_writable if writable else open_readonly)(connection(settings))
 
 
 def load_settings(config: Path, overrides: Sequence[str] = ()) -> Settings:

@@ -11,7 +11,7 @@ import typer
 
 import storage
 from flightdeck.console import console, noise_into
-from flightdeck.options import Options, open_ledger
+from flightdeck.options import Options, existing_store
 from flightdeck.prepared import prepared_run
 
 if TYPE_CHECKING:
@@ -143,6 +143,6 @@ def _through_pipeline(
         if record.outcome == "failed":
             run.screen.write("".join(f"{reason}\n" for reason in record.reasons))
             raise typer.Exit(1)
-        made = outputs_of_run(open_ledger(settings), run.run_id)
+        made = outputs_of_run(existing_store(settings), run.run_id)
         examples = made["BulkInferrer"]["output_examples"]
         return prediction.collect(examples, run.run_id, model, version, inputs, output, records, seconds)

@@ -10,7 +10,7 @@ import typer
 
 import storage
 from flightdeck.console import console, json_of, print_json, shown
-from flightdeck.options import App, Options
+from flightdeck.options import App, Host, Options, Port
 from ledger.formats import count, size
 
 if TYPE_CHECKING:
@@ -49,21 +49,21 @@ def report(
     from ledger.opening import open_readonly
     from operations.alerts.dispatcher import outbox_place
     from operations.report import monitoring, replays, site
-    from pipeline import store
+    from pipeline.store import connection
 
     settings = options.settings
     here = storage.at(settings.workspace)
     target = here / "report" if output is None else storage.at(output).absolute()
-    connection = store.connection(settings)
-    place = settings.metadata_file.name if settings.metadata.kind == "sqlite" else connection.mysql.database
+    metadata = connection(settings)
+    place = settings.metadata_file.name if settings.metadata.kind == "sqlite" else metadata.mysql.database
     contract = settings.contract()
     on = console(quiet=options.as_json)
     with on.status("Reading the metadata store") as status:
-        opened = open_readonly(connection)
+        store = open_readonly(metadata)
         # Replays are played on this machine.
         played, unreadable = ([], []) if storage.is_bucket(here) else replays.read_all(here)
         written = site.write(
-            opened,
+            store,
             target,
             name=settings.use_case.name,
             place=place,
@@ -71,7 +71,7 @@ def report(
             model_card=settings.use_case.model_card,
             roles={contract.label: "label"} | {column.name: "sensitive" for column in contract.sensitive},
             payloads=storage.at(settings.payloads),
-            history=monitoring.gather(opened, settings.use_case.name, _versions(settings), outbox_place(settings)),
+            history=monitoring.gather(store, settings.use_case.name, _versions(settings), outbox_place(settings)),
             played=played,
             progress=lambda done, of, run: status.update(f"{done} of {count(of, 'run')}  {run}"),
         )
@@ -108,10 +108,8 @@ def serve(
             metavar="FOLDER",
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on, such as 0.0.0.0 for all. Default: this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = PORT,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
 ) -> None:
     """Serve the report to browsers elsewhere, until Ctrl+C or SIGTERM.
 

@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Run the pipeline: spans in, a validated and pushed model out.
 
-    Nodes whose inputs, settings and model code are unchanged are not run again, and a run after a failed one goes on
+    Nodes whose inputs, settings and code are unchanged are not run again, and a run after a failed one goes on
     from the last good node. Exit code: 0, also when the model was not good enough to be pushed; 1 for a failed run; 2
     for settings that cannot be used.
     """

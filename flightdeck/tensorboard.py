@@ -28,7 +28,7 @@ def tensorboard(
     """Show training curves and sweeps in TensorBoard, until Ctrl-C. A sweep's trials are on its page HParams."""
     from operations.experiments import training_logs
 
-    logs = training_logs.find(options.ledger(), names or ())
+    logs = training_logs.find(options.store(), names or ())
     url = _serve(logs, host, port)
     if options.as_json:
         typer.echo(json_of({"url": url, "logs": logs}, indent=None))  # for who reads line by line while it goes on

@@ -13,7 +13,7 @@ import typer
 
 from errors import FlightdeckError
 from flightdeck.console import json_of, noise_into, table, working
-from flightdeck.options import Options, load_settings, open_ledger
+from flightdeck.options import Options, existing_store, load_settings
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -74,11 +74,11 @@ def _rounds(
     from operations.alerts.dispatcher import Dispatcher, open_outbox
     from operations.loop.attempts import Attempts
     from operations.loop.round import Rounds
-    from pipeline import store
+    from pipeline.store import connection
 
-    opened = open_store(store.connection(settings))
+    store = open_store(connection(settings))
     outbox, channels = open_outbox(settings)
-    runner = _runner(settings, opened, arguments)
+    runner = _runner(settings, store, arguments)
     screen = stack.enter_context(noise_into(log))
     dispatcher = Dispatcher(outbox, channels)
     stack.callback(dispatcher.close)
@@ -90,7 +90,7 @@ def _rounds(
         else:
             screen.write(f"{event.when:%Y-%m-%d %H:%M:%S}  {event.kind:<9}  {event.text}\n")
 
-    return Rounds(opened, Attempts(settings, opened), runner, dispatcher.alert, tell), screen, tell
+    return Rounds(store, Attempts(settings, store), runner, dispatcher.alert, tell), screen, tell
 
 
 def _runner(settings: Settings, store: Any, arguments: list[str]) -> Runner:
@@ -148,15 +148,15 @@ def _now(settings: Settings) -> tuple[list[Waiting], list[int], list[Attempt], s
     """What waits for a run; spans that settle; the attempts, oldest first; and why it is not known what waits."""
     from operations.loop.attempts import Attempts
 
-    reader = open_ledger(settings)
-    attempts, now = Attempts(settings, reader), datetime.now(UTC)
+    store = existing_store(settings)
+    attempts, now = Attempts(settings, store), datetime.now(UTC)
     with working(quiet=True):
         from operations.loop.round import triggers_now
         from operations.loop.seen import Spans
 
         try:
             spans = Spans()
-            waits = triggers_now(settings, reader, attempts, spans.now(settings, now.timestamp()), now)[1]
+            waits = triggers_now(settings, store, attempts, spans.now(settings, now.timestamp()), now)[1]
             return waits, list(spans.settling), attempts.all(), None
         except FlightdeckError as error:
             return [], [], attempts.all(), str(error)

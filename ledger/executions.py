@@ -13,7 +13,7 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 from pydantic import BaseModel
 
-from ledger.outputs import values
+from ledger.outputs import event_of, values
 from ledger.recorder import Recorder, read_document
 
 _DOCUMENT = "document"
@@ -54,11 +54,8 @@ class Executions:
         except ml_metadata.errors.AlreadyExistsError:
             return False
         if model_id is not None and not known:
-            event = metadata_store_pb2.Event(
-                execution_id=execution_id, artifact_id=model_id, type=metadata_store_pb2.Event.INPUT
-            )
-            event.path.steps.add().key = "model"
-            event.path.steps.add().index = 0
+            taken = metadata_store_pb2.Event.INPUT
+            event = event_of("model", taken, execution_id=execution_id, artifact_id=model_id)
             with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
                 self._store.put_events([event])
         return True

@@ -25,16 +25,16 @@ class Output:
     artifact_id: int
 
 
-def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> dict[int, dict[str, Output]]:
+def outputs(store: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> dict[int, dict[str, Output]]:
     """The artifacts of executions: execution id -> output key -> artifact. Of a cached execution, those it reused."""
     events = [
         event
-        for event in reader.get_events_by_execution_ids(execution_ids)
+        for event in store.get_events_by_execution_ids(execution_ids)
         if event.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INTERNAL_OUTPUT)
     ]
     artifacts = {
         artifact.id: Output(artifact.uri, values(artifact.properties) | values(artifact.custom_properties), artifact.id)
-        for artifact in reader.get_artifacts_by_id([event.artifact_id for event in events])
+        for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
     }
     made: dict[int, dict[str, Output]] = {}
     for event in events:
@@ -42,11 +42,11 @@ def outputs(reader: ml_metadata.MetadataStore, execution_ids: Sequence[int]) -> 
     return made
 
 
-def maker(reader: ml_metadata.MetadataStore, artifact_id: int) -> str | None:
+def maker(store: ml_metadata.MetadataStore, artifact_id: int) -> str | None:
     """The run that made an artifact; those that took it from the cache are said to have made it too, later."""
-    events = reader.get_events_by_artifact_ids([artifact_id])
+    events = store.get_events_by_artifact_ids([artifact_id])
     makers = [event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
-    contexts = reader.get_contexts_by_execution(min(makers)) if makers else []
+    contexts = store.get_contexts_by_execution(min(makers)) if makers else []
     return next((context.name for context in contexts if context.type == RUN), None)
 
 
@@ -55,28 +55,34 @@ def key_of(event: metadata_store_pb2.Event) -> str:
     return next((step.key for step in event.path.steps if step.WhichOneof("value") == "key"), "")
 
 
-def executions_in(reader: ml_metadata.MetadataStore, run_id: str) -> list[metadata_store_pb2.Execution]:
+def event_of(key: str, kind: metadata_store_pb2.Event.Type.ValueType, **ids: int) -> metadata_store_pb2.Event:
+    """An event by which an execution takes or makes an artifact under a key, as TFX writes it."""
+    steps = [metadata_store_pb2.Event.Path.Step(key=key), metadata_store_pb2.Event.Path.Step(index=0)]
+    return metadata_store_pb2.Event(type=kind, path=metadata_store_pb2.Event.Path(steps=steps), **ids)
+
+
+def executions_in(store: ml_metadata.MetadataStore, run_id: str) -> list[metadata_store_pb2.Execution]:
     """The executions of a run, in the order of their ids; empty if there is no such run."""
-    context = reader.get_context_by_type_and_name(RUN, run_id)
-    executions = [] if context is None else reader.get_executions_by_context(context.id)
+    context = store.get_context_by_type_and_name(RUN, run_id)
+    executions = [] if context is None else store.get_executions_by_context(context.id)
     return sorted(executions, key=lambda execution: execution.id)
 
 
-def executions_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
+def executions_of_run(store: ml_metadata.MetadataStore, run_id: str) -> dict[str, metadata_store_pb2.Execution]:
     """The executions of a run by node id; empty if there is no such run."""
     executions = {}
-    for execution in executions_in(reader, run_id):
-        contexts = [context for context in reader.get_contexts_by_execution(execution.id) if context.type == "node"]
+    for execution in executions_in(store, run_id):
+        contexts = [context for context in store.get_contexts_by_execution(execution.id) if context.type == "node"]
         # TFX names the context PIPELINE.NODE; another program may have recorded none.
         node_id = contexts[0].name.rpartition(".")[2] if contexts else f"execution {execution.id}"
         executions[node_id] = execution
     return executions
 
 
-def outputs_of_run(reader: ml_metadata.MetadataStore, run_id: str) -> dict[str, dict[str, Output]]:
+def outputs_of_run(store: ml_metadata.MetadataStore, run_id: str) -> dict[str, dict[str, Output]]:
     """The artifacts that a run made or reused: node id -> output key -> artifact."""
-    executions = executions_of_run(reader, run_id)
-    made = outputs(reader, [execution.id for execution in executions.values()])
+    executions = executions_of_run(store, run_id)
+    made = outputs(store, [execution.id for execution in executions.values()])
     return {node_id: made.get(execution.id, {}) for node_id, execution in executions.items()}
 
 
@@ -89,12 +95,12 @@ def values(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, int 
     }
 
 
-def latest(reader: ml_metadata.MetadataStore, node_id: str, key: str) -> Output | None:
+def latest(store: ml_metadata.MetadataStore, node_id: str, key: str) -> Output | None:
     """The newest artifact that a node made under an output key, or None if no run got that far."""
-    names = [context for context in reader.get_contexts_by_type("node") if context.name.endswith(f".{node_id}")]
-    executions = [execution for name in names for execution in reader.get_executions_by_context(name.id)]
+    names = [context for context in store.get_contexts_by_type("node") if context.name.endswith(f".{node_id}")]
+    executions = [execution for name in names for execution in store.get_executions_by_context(name.id)]
     for execution in sorted(executions, key=lambda execution: execution.id, reverse=True):
-        made = outputs(reader, [execution.id]).get(execution.id, {})
+        made = outputs(store, [execution.id]).get(execution.id, {})
         if key in made:
             return made[key]
     return None

@@ -83,7 +83,7 @@ def number_names(settings: FeatureSettings) -> tuple[str, ...]:
 
 
 def origins(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
-    """Returns of each transformed feature which raw column its places depend on: each (axis 1) on one, and no other."""
+    """Returns, for each transformed feature, the raw column that each of its places (axis 1) depends on."""
     indicated, waves = settings.missing_indicators, 2 * settings.harmonics
     cyclic = (name for name, _ in settings.cycles for _ in range(waves))
     return {

@@ -1,4 +1,4 @@
-"""The exported model: four doors to the same transform graph and the same weights."""
+"""The exported model: four signatures on the same transform graph and the same weights."""
 
 from __future__ import annotations
 

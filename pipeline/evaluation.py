@@ -73,7 +73,7 @@ def results(uri: str) -> list[SliceMetrics]:
             if metric.key.is_diff or metric.key.name.startswith(fairness.PREFIX):
                 continue
             if metric.value.WhichOneof("type") == "double_value":
-                model = "champion" if metric.key.model_name == "baseline" else "challenger"
+                model = "champion" if metric.key.model_name == constants.BASELINE_KEY else "challenger"
                 values[model][metric.key.name] = metric.value.double_value.value
         rows = int(values["challenger"].get("example_count", 0))
         slices.append(SliceMetrics(slice=_slice_name(record.slice_key), rows=rows, **values))
@@ -82,10 +82,9 @@ def results(uri: str) -> list[SliceMetrics]:
 
 def differences(uri: str) -> list[ColumnFairness]:
     """How differently the challenger treats the groups of each sensitive column; empty if there is no such column."""
-    whole = next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
     return [
         ColumnFairness.model_validate_json(metric.value.bytes_value)
-        for metric in whole.metric_keys_and_values
+        for metric in _whole(uri).metric_keys_and_values
         if metric.key.name.startswith(fairness.PREFIX)
         and metric.key.model_name != constants.BASELINE_KEY
         and metric.value.WhichOneof("type") == "bytes_value"
@@ -94,11 +93,10 @@ def differences(uri: str) -> list[ColumnFairness]:
 
 def picture(uri: str, task: Task) -> dict[str, Any]:
     """The challenger's picture on the whole evaluation split, as KFP's ClassificationMetrics has it, by its name."""
-    whole = next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
     values = [
         metric.value
-        for metric in whole.metric_keys_and_values
-        if metric.key.model_name != "baseline" and not metric.key.is_diff
+        for metric in _whole(uri).metric_keys_and_values
+        if metric.key.model_name != constants.BASELINE_KEY and not metric.key.is_diff
     ]
     return {task.shown_as: task.shown(values)} if task.shown_as else {}
 
@@ -117,6 +115,11 @@ def failed_thresholds(uri: str) -> list[str]:
 
 def _metrics(uri: str) -> Iterator[metrics_for_slice_pb2.MetricsForSlice]:
     return map(metrics_for_slice_pb2.MetricsForSlice.FromString, _records(f"{uri}/metrics-*-of-*.tfrecord"))
+
+
+def _whole(uri: str) -> metrics_for_slice_pb2.MetricsForSlice:
+    """The metrics of the whole evaluation split."""
+    return next(record for record in _metrics(uri) if not record.slice_key.single_slice_keys)
 
 
 def _records(pattern: str) -> Iterator[bytes]:

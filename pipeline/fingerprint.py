@@ -1,14 +1,17 @@
 """Fingerprints of code and files, so that TFX's cache notices a change that its keys do not cover.
 
-TFX names a user function by its module path and an imported file by its address. Neither changes when the content
-does, and a stale result would be reused. The definition therefore passes these fingerprints along as parameters.
+TFX names a user function and an executor by its module path, and an imported file by its address. Neither changes when
+the content does, and a stale result would be reused. The definition therefore passes these fingerprints along as
+parameters.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 # Flightdeck's own ML code, which a project's own may call.
@@ -26,8 +29,14 @@ def code_digest(function: str) -> str:
     Imports are read from the source, also those inside functions, so nothing is executed. Packages installed from
     elsewhere are pinned by the lock files and not part of it.
     """
+    return modules_digest([function.rpartition(".")[0]])
+
+
+def modules_digest(modules: Iterable[str]) -> str:
+    """As `code_digest`, of several modules."""
     digest = hashlib.sha256()
-    for name, source in sorted(module_sources(function.rpartition(".")[0]).items()):
+    sources = {name: source for module in modules for name, source in module_sources(module).items()}
+    for name, source in sorted(sources.items()):
         digest.update(f"{name}\0".encode() + hashlib.sha256(source).digest())
     return digest.hexdigest()[:16]
 
@@ -61,6 +70,7 @@ def _origin(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
+@functools.cache  # components share modules
 def _imports(source: bytes, module: str) -> set[str]:
     """Names that may be modules: ``from a import b`` gives both ``a`` and ``a.b``."""
     names: set[str] = set()

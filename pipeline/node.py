@@ -44,8 +44,8 @@ class PatientMetadata(metadata.Metadata):
     that the database was away meanwhile.
     """
 
-    def __init__(self, store: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
-        super().__init__(store)
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, patience: float) -> None:
+        super().__init__(connection)
         self._patience = patience
 
     def __enter__(self) -> metadata.Metadata:
@@ -113,7 +113,7 @@ def default(ir: pipeline_pb2.Pipeline, parameter: str) -> str:
 def launch(
     ir: pipeline_pb2.Pipeline,
     node_id: str,
-    store: metadata_store_pb2.ConnectionConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
     patience: float = RUN_PATIENCE_SECONDS,
     beam: Beam | None = None,
 ) -> NodeOutcome:
@@ -137,10 +137,10 @@ def launch(
     beam = beam or Beam()
     operators = {executable_spec_pb2.BeamExecutableSpec: functools.partial(_beam_operator, beam.arguments(node_id))}
     try:
-        execution = _launcher(ir, node_id, store, patience, custom_executor_operators=operators).launch()
-        connection, execution_id = PatientMetadata(store, patience), execution.execution_id if execution else None
-        state, error = _recorded(connection, execution_id)
-        engine = _engine_of_earlier(connection, node_id, execution_id) if state == "cached" else beam.engine_of(node_id)
+        execution = _launcher(ir, node_id, connection, patience, custom_executor_operators=operators).launch()
+        mlmd, execution_id = PatientMetadata(connection, patience), execution.execution_id if execution else None
+        state, error = _recorded(mlmd, execution_id)
+        engine = _engine_of_earlier(mlmd, node_id, execution_id) if state == "cached" else beam.engine_of(node_id)
     except Exception as raised:
         # The component is user code, and may raise anything.
         logging.exception("Node %s failed.", node_id)
@@ -151,7 +151,7 @@ def launch(
 def reuse(
     ir: pipeline_pb2.Pipeline,
     node_id: str,
-    store: metadata_store_pb2.ConnectionConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
     patience: float = RUN_PATIENCE_SECONDS,
 ) -> NodeOutcome | None:
     """Does all that `launch` does but running a component; needs neither TensorFlow nor Beam.
@@ -165,7 +165,7 @@ def reuse(
         executable_spec_pb2.PythonClassExecutableSpec: _NoOperator,
         executable_spec_pb2.BeamExecutableSpec: _NoOperator,
     }
-    launched = _launcher(ir, node_id, store, patience, custom_executor_operators=operators)
+    launched = _launcher(ir, node_id, connection, patience, custom_executor_operators=operators)
     if _node(ir, node_id).node_info.type.name in launcher._SYSTEM_NODE_HANDLERS:
         execution = launched.launch()
     else:
@@ -173,9 +173,9 @@ def reuse(
         if prepared.is_execution_needed:
             return None
         execution = prepared.execution_info
-    connection, execution_id = PatientMetadata(store, patience), execution.execution_id if execution else None
-    state, error = _recorded(connection, execution_id)
-    engine = _engine_of_earlier(connection, node_id, execution_id) if state == "cached" else None
+    mlmd, execution_id = PatientMetadata(connection, patience), execution.execution_id if execution else None
+    state, error = _recorded(mlmd, execution_id)
+    engine = _engine_of_earlier(mlmd, node_id, execution_id) if state == "cached" else None
     return _outcome(node_id, state, started, error, engine)
 
 
@@ -199,14 +199,14 @@ class _NoOperator:
 def _launcher(
     ir: pipeline_pb2.Pipeline,
     node_id: str,
-    store: metadata_store_pb2.ConnectionConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
     patience: float,
     **further: Any,
 ) -> launcher.Launcher:
     deployment = runner_utils.extract_local_deployment_config(ir)
     return launcher.Launcher(
         pipeline_node=_node(ir, node_id),
-        mlmd_connection=PatientMetadata(store, patience),
+        mlmd_connection=PatientMetadata(connection, patience),
         pipeline_info=ir.pipeline_info,
         pipeline_runtime_spec=ir.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
@@ -226,11 +226,11 @@ def _node(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
     return next(node.pipeline_node for node in ir.nodes if node.pipeline_node.node_info.id == node_id)
 
 
-def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[State, str | None]:
+def _recorded(mlmd: metadata.Metadata, execution_id: int | None) -> tuple[State, str | None]:
     """What the metadata store says of an execution that returned."""
     if execution_id is None:
         return "skipped", None
-    with connection as handle:
+    with mlmd as handle:
         (execution,) = handle.store.get_executions_by_id([execution_id])
     if execution.last_known_state == metadata_store_pb2.Execution.CACHED:
         return "cached", None
@@ -240,11 +240,11 @@ def _recorded(connection: metadata.Metadata, execution_id: int | None) -> tuple[
     return "done", None
 
 
-def _engine_of_earlier(connection: metadata.Metadata, node_id: str, execution_id: int | None) -> str | None:
+def _engine_of_earlier(mlmd: metadata.Metadata, node_id: str, execution_id: int | None) -> str | None:
     """The engine that made the result that an execution reused, if the record of that run has it."""
     if Beam().engine_of(node_id) is None or execution_id is None:
         return None
-    with connection as handle, contextlib.suppress(ValueError):  # a record that cannot be read
+    with mlmd as handle, contextlib.suppress(ValueError):  # a record that cannot be read
         reused = outputs(handle.store, [execution_id]).get(execution_id, {})
         run_id = next((maker(handle.store, output.artifact_id) for output in reused.values()), None)
         nodes = Recorder(handle.store).read(run_id).nodes if run_id else ()

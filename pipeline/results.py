@@ -5,7 +5,6 @@ The same for every runner: on a laptop after the last node, on Kubeflow by each 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.base_model import learned_spans
-from components.span_example_gen.storage import list_files, list_spans, open_file
+from components.span_example_gen.storage import content, fingerprint_of, list_files, list_spans
 from ledger.outputs import Output, outputs_of_run
 from ledger.recorder import Recorder
 from ledger.run_record import RunRecord
@@ -31,7 +30,7 @@ TRAINING = "training.json"
 
 def complete(
     recorder: Recorder,
-    reader: ml_metadata.MetadataStore,
+    store: ml_metadata.MetadataStore,
     run_id: str,
     settings: Settings,
     ir: pipeline_pb2.Pipeline,
@@ -44,8 +43,8 @@ def complete(
 
     It has `ended` if no other node will follow; `failure` says in a clause what ended it early.
     """
-    outputs = outputs_of_run(reader, run_id)
-    fields, documents = gather(reader, outputs, settings)
+    outputs = outputs_of_run(store, run_id)
+    fields, documents = gather(store, outputs, settings)
     documents["graph"] = graph(ir)
     if ended or failure:
         fields |= verdict(outputs, settings, failure)
@@ -55,7 +54,7 @@ def complete(
 
 
 def gather(
-    reader: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
+    store: ml_metadata.MetadataStore, outputs: Outputs, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run's artifacts tell: fields of the record, and documents by name."""
     fields: dict[str, Any] = {}
@@ -92,7 +91,7 @@ def gather(
     if champion := outputs.get("Champion", {}).get("model"):
         fields["champion_model_id"] = champion.artifact_id
         if "spans" in fields:
-            seen = learned_spans(reader, champion.artifact_id)
+            seen = learned_spans(store, champion.artifact_id)
             fields["champion_saw"] = tuple(sorted(set(seen) & set(fields["spans"]["eval"])))
     return fields, documents
 
@@ -137,20 +136,18 @@ def graph(ir: pipeline_pb2.Pipeline) -> list[dict[str, Any]]:
 
 def ingested(folder: str, spans: Sequence[int], fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of some spans: name below the folder, span, bytes, SHA-256; None if their fingerprint differs."""
-    described: list[dict[str, Any]] = []
-    total = hashlib.sha256()
     try:
         names = list_spans(folder)
-        files = [file for span in spans if span in names for file in list_files(folder, span, names[span])[0]]
-        for file in sorted(files):
-            with open_file(file) as stream:
-                content = stream.read()
-            digest = hashlib.sha256(content).hexdigest()
-            described.append({"name": file.name, "span": file.span, "bytes": len(content), "sha256": digest})
-            total.update(f"{file.name}\t{len(content)}\t{digest}\n".encode())
+        files = sorted(file for span in spans if span in names for file in list_files(folder, span, names[span])[0])
+        contents = [(file.name, *content(file)) for file in files]
     except (OSError, ValueError):  # moved away since
         return None
-    return described if f"sha256:{total.hexdigest()}" == fingerprint else None
+    if fingerprint_of(contents) != fingerprint:
+        return None
+    return [
+        {"name": name, "span": file.span, "bytes": size, "sha256": digest}
+        for file, (name, size, digest) in zip(files, contents, strict=True)
+    ]
 
 
 def _json(uri: str) -> Any:

@@ -494,7 +494,7 @@ class Settings(Section):
     beam: Beam = Beam()
     kubeflow: Kubeflow | None = None
     cache: bool = Field(
-        default=True, description="Reuse results of nodes whose inputs, settings and model code are unchanged."
+        default=True, description="Reuse results of nodes whose inputs, settings and code are unchanged."
     )
 
     # Where the use case lives. Not a setting: it is where the settings were found.

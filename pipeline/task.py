@@ -9,10 +9,8 @@ import contextlib
 import gzip
 import json
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ from ledger.opening import open_store
 from ledger.outputs import outputs_of_run
 from ledger.recorder import Recorder, RecordError, renewing
 from ledger.run_record import NodeOutcome, sweep_of
-from pipeline import evaluation, node, results, settings_file, store, task_page
-from pipeline.runners.fork_server import InterruptedRunError
+from pipeline import evaluation, node, results, settings_file, task_page
+from pipeline.interruption import stoppable
 from pipeline.settings import Settings
 from pipeline.stamp import lease, stamp
+from pipeline.store import from_environment
 
 # Who submitted a run that did not say; KFP would drop an empty text.
 NOBODY = "unknown"
@@ -75,16 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         replace(training, key, value)
     node.bind(ir, given.run_id, {"window": given.window, "training": json.dumps(training, sort_keys=True)})
     skipped = {node_id for node_id, condition in given.only_if if condition.lower() != "true"}
-    connection = store.from_environment(retries=5)
-    reader = open_store(connection)
-    recorder = Recorder(reader)
+    connection = from_environment(retries=5)
+    store = open_store(connection)
+    recorder = Recorder(store)
     _begin(recorder, given, settings)
     outcomes: list[NodeOutcome] = []
     for node_id in given.nodes:
         if node_id in skipped:
             outcome = NodeOutcome(node_id, "skipped", 0.0, 0.0)
         else:
-            with renewing(connection, given.run_id), _stoppable():
+            # By default nothing stops the first process of a container, until it is killed without a word.
+            with renewing(connection, given.run_id), stoppable("its pod was stopped"):
                 outcome = node.launch(ir, node_id, connection, beam=settings.beam)
         outcomes.append(outcome)
         print(f"{outcome.node_id}: {outcome.state}, {outcome.seconds:.1f} s {outcome.error or ''}", flush=True)
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failure = outcomes[-1].failure
     results.complete(
         recorder,
-        reader,
+        store,
         given.run_id,
         settings,
         ir,
@@ -104,29 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds=round((datetime.now(UTC) - record.started).total_seconds(), 3),
         peak_mb=max(outcome.peak_mb for outcome in record.nodes),
     )
-    _show(given, settings, outcomes, outputs_of_run(reader, given.run_id))
+    _show(given, settings, outcomes, outputs_of_run(store, given.run_id))
     return 1 if failure else 0
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Has SIGTERM end a component as an error of it would: recorded, and with its job on an engine cancelled.
-
-    By default nothing stops the first process of a container, until it is killed without a word.
-    """
-
-    def stop(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise InterruptedRunError("its pod was stopped")
-
-    if threading.current_thread() is not threading.main_thread():  # signals can only be handled there
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _begin(recorder: Recorder, given: argparse.Namespace, settings: Settings) -> None:

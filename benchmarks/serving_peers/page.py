@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pipeline
+from benchmarks import markdown, pipeline
 from benchmarks.serving_peers.asking import PROTOCOLS
 from benchmarks.serving_peers.measuring import IN_ALL, SERVER_ALONE
 from benchmarks.serving_peers.servers import MLSERVER_BATCH, OURS, UNLOGGED
+from ledger.formats import count
 
 PAGE, FIGURES = pipeline.ROOT / "docs" / "serving-peers.md", pipeline.ROOT / "docs" / "serving-peers.json"
 QUOTED = "| the service: one row a request, 32 connections, one core |"
@@ -40,21 +41,21 @@ def busiest(document: Mapping[str, Any], protocol: str = "v2") -> dict[str, dict
 
 
 def _cell(cell: Mapping[str, Any]) -> str:
-    rows, count = cell["rows"], cell["connections"]
-    return f"{PROTOCOLS[cell['protocol']]}, {rows} row{'s' * (rows > 1)}, {count} connection{'s' * (count > 1)}"
+    rows, connections = cell["rows"], cell["connections"]
+    return f"{PROTOCOLS[cell['protocol']]}, {count(rows, 'row')}, {count(connections, 'connection')}"
 
 
 def table(document: Mapping[str, Any]) -> str:
     """All figures of the servers, as a table in Markdown."""
     names = list(document["cells"][0]["servers"])
-    lines = [f"| requests/s, p99 ms, CPU µs per request | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    rows = []
     for cell in document["cells"]:
         shown = [
             f"{of['requests_per_second']:,.0f}, {of['p99_ms']:.1f}, {of['cpu_us']:,.0f}" if of else ""
             for of in map(cell["servers"].get, names)
         ]
-        lines.append(f"| {_cell(cell)} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+        rows.append([_cell(cell), *shown])
+    return markdown.table(["requests/s, p99 ms, CPU µs per request", *names], rows)
 
 
 def parts_table(document: Mapping[str, Any]) -> str:
@@ -64,9 +65,8 @@ def parts_table(document: Mapping[str, Any]) -> str:
     rest = {protocol: of[IN_ALL] - sum(of[part] for part in known) for protocol, of in of_parts.items()}
     shown = {part: [of[part] for of in of_parts.values()] for part in known}
     shown |= {"everything else": list(rest.values()), IN_ALL: [of[IN_ALL] for of in of_parts.values()]}
-    lines = [f"| {part} | {' | '.join(f'{taken:.0f}' for taken in costs)} |" for part, costs in shown.items()]
-    names = [PROTOCOLS[protocol] for protocol in of_parts]
-    return "\n".join([f"| CPU µs | {' | '.join(names)} |", f"|---|{'---|' * len(names)}", *lines])
+    rows = [[part, *(f"{taken:.0f}" for taken in costs)] for part, costs in shown.items()]
+    return markdown.table(["CPU µs", *(PROTOCOLS[protocol] for protocol in of_parts)], rows)
 
 
 def page(document: Mapping[str, Any]) -> str:

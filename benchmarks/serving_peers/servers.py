@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks import pipeline
 from errors import FlightdeckError
+from tests.ports import free_port
 
 HERE = Path(__file__).resolve().parent / "peers"
 OURS, UNLOGGED = "flightdeck", "flightdeck, no payload log"
@@ -70,24 +71,18 @@ def version(name: str) -> str:
     return f"{package} {pinned[1]}"
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @contextlib.contextmanager
 def running_peer(label: str, name: str, model: Path, environments: Path, folder: Path) -> Iterator[Server]:
     """Starts a peer, and kills it in the end; it need not answer yet."""
     folder.mkdir()
-    http, grpc = _free_port(), _free_port()
+    http, grpc = free_port(), free_port()
     if label == KSERVE:
         command = [str(environments / "kserve" / "bin" / "python"), str(HERE / "kserve_model.py"), f"--folder={model}"]
         command += [f"--model_name={name}", f"--http_port={http}", f"--grpc_port={grpc}"]
         command += ["--enable_latency_logging=false"]
     else:
         command = [str(environments / "mlserver" / "bin" / "mlserver"), "start", str(folder)]
-        ports = {"http_port": http, "grpc_port": grpc, "metrics_port": _free_port()}
+        ports = {"http_port": http, "grpc_port": grpc, "metrics_port": free_port()}
         _write(folder / "settings.json", {"host": "127.0.0.1", **ports, "parallel_workers": 0})
         served = {"name": name, "implementation": "mlserver_model.SavedModel", "parameters": {"uri": str(model)}}
         _write(folder / "model-settings.json", served | (MLSERVER_BATCH if label == BATCHING else {}))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import markdown
 from benchmarks.tables.measuring import FEWEST_TEST_ROWS, SPLITS
 from benchmarks.tables.rivals import COMPONENTS
 
@@ -86,31 +87,26 @@ reviews, proteins), also on the rows that are evaluated here: their figures flat
 
 def quality(results: Sequence[Mapping[str, Any]]) -> str:
     """A table in Markdown of scores and differences."""
-    rows = [
-        "| table: what is predicted | rows | measure | network | trees | linear | difference, from, to |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    sides = ("network", "trees", "linear")
+    rows = []
     for result in results:
-        scores = [f"{np.mean(result['scores'][side]):.4f}" for side in ("network", "trees", "linear")]
+        scores = [f"{np.mean(result['scores'][side]):.4f}" for side in sides]
         difference = result["difference"]
         shown = f"{difference['mean']:+.4f}, {difference['low']:+.4f}, {difference['high']:+.4f}"
         runs = len(result["scores"]["network"])
         measure = f"{result['measure']}{f', {runs} runs' if runs > 1 else ''}"
         name = f"{result['name']}: {result['about']}"
         verdict = "" if passed(result) else " (too low)"
-        rows.append(
-            f"| {name} | {result['rows']['labelled']:,} | {measure} | {' | '.join(scores)} | {shown}{verdict} |"
-        )
-    return "\n".join(rows)
+        rows.append([name, f"{result['rows']['labelled']:,}", measure, *scores, f"{shown}{verdict}"])
+    return markdown.table(["table: what is predicted", "rows", "measure", *sides, "difference, from, to"], rows)
 
 
 def effort(results: Sequence[Mapping[str, Any]]) -> str:
     """A table in Markdown of packages, seconds and changed lines."""
     steps = ("new", "prepare", "run", "served", "trees", "linear")
-    rows = [f"| table | package | columns | {' | '.join(f'{step}, s' for step in steps)} | changed lines |"]
-    rows.append(f"|---|---|---|{'---|' * len(steps)}---|")
+    rows = []
     for result in results:
-        seconds = " | ".join(f"{result['seconds'][step]:.0f}" for step in steps)
-        facts = f"{result['name']} | {result['requirement']} | {result['columns']}"
-        rows.append(f"| {facts} | {seconds} | {result['changed_lines']} |")
-    return "\n".join(rows)
+        seconds = [f"{result['seconds'][step]:.0f}" for step in steps]
+        facts = result["name"], result["requirement"], str(result["columns"])
+        rows.append([*facts, *seconds, str(result["changed_lines"])])
+    return markdown.table(["table", "package", "columns", *(f"{step}, s" for step in steps), "changed lines"], rows)

@@ -10,58 +10,51 @@ from typing import Any
 import numpy as np
 from tensorflow_model_analysis.metrics import multi_class_confusion_matrix_metrics
 
-from components.evaluation.row_metrics import CombinedMetric, DerivedMetric, SumCombiner
+from components.evaluation.row_metrics import DerivedMetric, MeanCombiner, RowMetric, SumCombiner
 from errors import FlightdeckError
 
 # The clipping of Keras's cross entropies (keras.config.epsilon()).
 _EPSILON = 1e-7
 
 
-class LogLoss(CombinedMetric):
-    """The mean cross entropy in nats, lower is better; probabilities are clipped to [1e-7, 1 - 1e-7] like in Keras."""
+def _classes(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """The labels as numbers of classes, int64; raises a FlightdeckError if one is none that the model answers for."""
+    classes = predictions.shape[1]
+    known = np.isin(labels, range(classes))
+    if not known.all():
+        raise FlightdeckError(
+            f"A label is {labels[~known][0]:g}, and the model answers for the classes 0 to {classes - 1}."
+        )
+    return labels.astype(np.int64)
 
-    def __init__(self, name: str = "log_loss"):
-        super().__init__(_LogLossCombiner, name)
 
-
-class _OfClasses(SumCombiner):
+class _LogLossCombiner(MeanCombiner):
     whole_answers = True
 
-    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        classes = predictions.shape[1]
-        known = np.isin(labels, range(classes))
-        if not known.all():
-            raise FlightdeckError(
-                f"A label is {labels[~known][0]:g}, and the model answers for the classes 0 to {classes - 1}."
-            )
-        return self.totals_of_classes(labels.astype(np.int64), predictions, weights)
-
-    def totals_of_classes(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        """As `totals`, of labels that are numbers of classes, int64."""
-        raise NotImplementedError
+    def numbers(self, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        of_label = np.take_along_axis(predictions, _classes(labels, predictions)[:, np.newaxis], axis=1).ravel()
+        return -np.log(np.clip(of_label, _EPSILON, 1.0 - _EPSILON))
 
 
-class _LogLossCombiner(_OfClasses):
-    def totals_of_classes(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        of_label = np.take_along_axis(predictions, labels[:, np.newaxis], axis=1).ravel()
-        return np.array([np.dot(-np.log(np.clip(of_label, _EPSILON, 1.0 - _EPSILON)), weights), weights.sum()])
+class LogLoss(RowMetric):
+    """The mean cross entropy in nats, lower is better; probabilities are clipped to [1e-7, 1 - 1e-7] like in Keras."""
 
-    def value(self, totals: Any) -> float:
-        loss, weight = totals
-        return float(loss / weight) if weight else float("nan")
+    usual_name, combiner = "log_loss", _LogLossCombiner
 
 
-class _ConfusionMatrixCombiner(_OfClasses):
+class _ConfusionMatrixCombiner(SumCombiner):
     """Adds up weights by the class of the label and the answered one: float64 [classes, classes]."""
 
-    def totals_of_classes(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
+    whole_answers = True
+
+    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        numbers, classes = _classes(labels, predictions), predictions.shape[1]
         if np.isnan(predictions).any():
             raise FlightdeckError("A prediction is not a number, so there is no confusion matrix.")
-        classes = predictions.shape[1]
-        cells = np.bincount(labels * classes + predictions.argmax(axis=1), weights, classes * classes)
+        cells = np.bincount(numbers * classes + predictions.argmax(axis=1), weights, classes * classes)
         return cells.reshape(classes, classes)
 
-    def value(self, totals: Any) -> np.ndarray:
+    def value(self, totals: np.ndarray) -> np.ndarray:
         return totals
 
 
@@ -72,8 +65,7 @@ class _OfMatrix(DerivedMetric):
 class Accuracy(_OfMatrix):
     """The share of rows whose answer is right."""
 
-    def __init__(self, name: str = "accuracy"):
-        super().__init__(name)
+    usual_name = "accuracy"
 
     def derived(self, value: np.ndarray) -> float:
         """Returns what is on the diagonal, by all."""
@@ -83,8 +75,7 @@ class Accuracy(_OfMatrix):
 class MacroF1(_OfMatrix):
     """The mean of the F1 scores of the classes that the slice, or the answers to it, have."""
 
-    def __init__(self, name: str = "macro_f1"):
-        super().__init__(name)
+    usual_name = "macro_f1"
 
     def derived(self, value: np.ndarray) -> float:
         """Returns the mean of the harmonic means of precision and recall."""
@@ -98,8 +89,7 @@ class ClassPrecision(_OfMatrix):
     TFMA's own is no number then, which no threshold lets pass.
     """
 
-    def __init__(self, number: int, name: str = "precision"):
-        super().__init__(name, number=number)
+    usual_name = "precision"
 
     def derived(self, value: np.ndarray) -> float:
         """Returns what is right in the column of the class."""
@@ -110,8 +100,7 @@ class ClassPrecision(_OfMatrix):
 class ClassRecall(_OfMatrix):
     """Of the rows whose label is a class, the share for which it was answered; 0 if there are none, as in Keras."""
 
-    def __init__(self, number: int, name: str = "recall"):
-        super().__init__(name, number=number)
+    usual_name = "recall"
 
     def derived(self, value: np.ndarray) -> float:
         """Returns what is right in the row of the class."""
@@ -122,8 +111,7 @@ class ClassRecall(_OfMatrix):
 class ConfusionMatrix(_OfMatrix):
     """The weights of the rows by the class of the label and the answered one, in the form of TFMA's own."""
 
-    def __init__(self, name: str = "confusion_matrix"):
-        super().__init__(name)
+    usual_name = "confusion_matrix"
 
     def derived(self, value: np.ndarray) -> multi_class_confusion_matrix_metrics.Matrices:
         """Returns the cells that are not empty, at a threshold of 0."""

@@ -10,58 +10,40 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_model_analysis import constants
-from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import tasks
 from components.evaluation import disparities
+from components.evaluation.row_metrics import DerivedMetric, RowCombiner
 
 # Of more groups, such as those of postcodes, only the ones that are compared are listed.
 _MOST_LISTED = 100
 
 
-class _OfGroups(metric_types.Metric):
+class _OfGroups(DerivedMetric):
     """A metric that follows from what was measured of the groups of a column.
 
     Settings of all: `column`; `target`, what is predicted, see `components.tasks.of`; `threshold`, the least
-    probability that counts as positive; `min_rows` of a group that is compared.
+    probability that counts as positive; `min_rows` of a group that is compared. `derived` is given `groups`,
+    `ungrouped` and `measures` as `GroupRates` writes them.
     """
 
-    row_wise = True
+    @property
+    def source(self) -> str:
+        """The same for all metrics of a column."""
+        return f"groups/{self.kwargs['column']}"
 
-    def __init__(self, name: str, **settings: Any):
-        super().__init__(metric_util.merge_per_key_computations(self._computations), name=name, **settings)
-
-    def derived(self, measured: dict[str, Any]) -> Any:
-        """Returns the metric, given `groups`, `ungrouped` and `measures` as `GroupRates` writes them."""
-        raise NotImplementedError
-
-    def _computations(
-        self,
-        name: str,
-        eval_config: config_pb2.EvalConfig | None = None,
-        model_name: str = "",
-        output_name: str = "",
-        example_weighted: bool = False,
-        **settings: Any,
-    ) -> metric_types.MetricComputations:
-        del settings
-        where = {"model_name": model_name, "output_name": output_name, "example_weighted": example_weighted}
-        column = self.kwargs["column"]
-        key = metric_types.MetricKey(name=name, **where)
-        # TFMA keeps to itself what begins with an underscore.
-        whole = metric_types.MetricKey(name=f"_groups/{column}", **where)
-        features: list[metric_types.Preprocessor] = [metric_types.FeaturePreprocessor([column])]
-        computations: metric_types.MetricComputations = [
-            metric_types.MetricComputation([whole], features, _GroupsCombiner(whole, eval_config, self.kwargs)),
-            metric_types.DerivedMetricComputation([key], lambda values: {key: self.derived(values[whole])}),
-        ]
-        return computations
+    def combined(
+        self, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None
+    ) -> metric_types.MetricComputation:
+        """Returns what measures the groups, with the column at hand."""
+        column = metric_types.FeaturePreprocessor([self.kwargs["column"]])
+        return metric_types.MetricComputation([key], [column], _GroupsCombiner(key, eval_config, self.kwargs))
 
 
 class GroupRates(_OfGroups):
@@ -74,10 +56,10 @@ class GroupRates(_OfGroups):
     that decide about the blessing; `order`, of the groups, where they have one.
     """
 
-    def derived(self, measured: dict[str, Any]) -> str:
+    def derived(self, value: dict[str, Any]) -> str:
         """Returns the document."""
         order = {name: place for place, name in enumerate(self.kwargs["order"])}
-        found = sorted(measured["groups"], key=lambda group: (order.get(group["group"], len(order)), group["group"]))
+        found = sorted(value["groups"], key=lambda group: (order.get(group["group"], len(order)), group["group"]))
         many = len(found) > _MOST_LISTED
         groups = [group for group in found if not many or group["rows"] >= self.kwargs["min_rows"]]
         names, allowed = [group["group"] for group in groups], self.kwargs["allowed"]
@@ -86,14 +68,14 @@ class GroupRates(_OfGroups):
                 **{name: self.kwargs[name] for name in ("column", "feature", "min_rows")},
                 "groups": groups,
                 "unlisted": len(found) - len(groups),
-                "ungrouped": measured["ungrouped"],
+                "ungrouped": value["ungrouped"],
                 "measures": [
                     {
                         **measure,
                         **{field: {name: measure[field][name] for name in names} for field in ("values", "counted")},
                         "allowed": allowed.get(measure["name"]),
                     }
-                    for measure in measured["measures"]
+                    for measure in value["measures"]
                 ],
             },
             allow_nan=False,
@@ -107,19 +89,19 @@ class CertainDifference(_OfGroups):
     if fewer than two groups can be compared, which no threshold lets pass. Further setting: `measure`.
     """
 
-    def derived(self, measured: dict[str, Any]) -> float:
+    def derived(self, value: dict[str, Any]) -> float:
         """Returns it."""
-        surest = next(found["surest"] for found in measured["measures"] if found["name"] == self.kwargs["measure"])
+        surest = next(found["surest"] for found in value["measures"] if found["name"] == self.kwargs["measure"])
         return float("nan") if surest is None else surest["low"]
 
 
-class _GroupsCombiner(beam.CombineFn):
+class _GroupsCombiner(RowCombiner):
     """Adds up `disparities.sums` of each group, and under None the number of rows that have none."""
 
     def __init__(
         self, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None, settings: Mapping[str, Any]
     ):
-        self._key, self._eval_config = key, eval_config
+        super().__init__(key, eval_config)
         self._column, self._min_rows, self._threshold = (settings[name] for name in ("column", "min_rows", "threshold"))
         self._task = tasks.of(settings["target"])
 
@@ -130,16 +112,7 @@ class _GroupsCombiner(beam.CombineFn):
         self, accumulator: dict[str | None, np.ndarray], element: metric_types.StandardMetricInputs
     ) -> dict[str | None, np.ndarray]:
         named = element.get(constants.FEATURES_KEY, {}).get(self._column)
-        for label, prediction, _ in metric_util.to_label_prediction_example_weight(
-            element,
-            eval_config=self._eval_config,
-            model_name=self._key.model_name,
-            output_name=self._key.output_name,
-            example_weighted=bool(self._key.example_weighted),
-            flatten=False,
-        ):
-            labels = label.astype(np.float64).ravel()
-            answers = prediction.astype(np.float64).reshape(len(labels), -1)
+        for labels, answers, _ in self.rows(element):
             outcomes = self._task.outcomes(labels, answers, self._threshold)
             names, groups = _groups(named, len(labels))
             rows, totals = np.bincount(groups, minlength=len(names)), disparities.sums(outcomes, groups, len(names))

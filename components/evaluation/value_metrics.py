@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from components.evaluation.row_metrics import CombinedMetric, DerivedMetric, SumCombiner
+from components.evaluation.row_metrics import DerivedMetric, MeanCombiner, RowMetric, SumCombiner
 
 _DECILES = 10
 
 
-class MAE(CombinedMetric):
-    """The mean absolute error, in the unit of the label."""
-
-    def __init__(self, name: str = "mae"):
-        super().__init__(_AbsoluteErrorCombiner, name)
+class _AbsoluteErrorCombiner(MeanCombiner):
+    def numbers(self, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        return np.abs(labels - predictions)
 
 
-class RMSE(CombinedMetric):
-    """The root of the mean squared error, in the unit of the label."""
+class _SquaredErrorCombiner(MeanCombiner):
+    def numbers(self, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        return (labels - predictions) ** 2
 
-    def __init__(self, name: str = "rmse"):
-        super().__init__(_SquaredErrorCombiner, name)
-
-
-class R2(CombinedMetric):
-    """The share of the labels' variance that is explained; where all labels are equal 0, or 1 if all errors are 0."""
-
-    def __init__(self, name: str = "r2"):
-        super().__init__(_VarianceCombiner, name)
-
-
-class _AbsoluteErrorCombiner(SumCombiner):
-    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        return np.array([np.dot(np.abs(labels - predictions), weights), weights.sum()])
-
-    def value(self, totals: Any) -> float:
-        error, weight = totals
-        return float(error / weight) if weight else float("nan")
-
-
-class _SquaredErrorCombiner(SumCombiner):
-    def totals(self, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Any:
-        return np.array([np.dot((labels - predictions) ** 2, weights), weights.sum()])
-
-    def value(self, totals: Any) -> float:
-        error, weight = totals
-        return float(np.sqrt(error / weight)) if weight else float("nan")
+    def value(self, totals: np.ndarray) -> float:
+        return math.sqrt(super().value(totals))
 
 
 class _Listed(SumCombiner):
@@ -95,16 +70,31 @@ def _by_label(labels: np.ndarray, *values: np.ndarray) -> np.ndarray:
     return np.stack([distinct, *(np.bincount(which, of_row) for of_row in values)])
 
 
+class MAE(RowMetric):
+    """The mean absolute error, in the unit of the label."""
+
+    usual_name, combiner = "mae", _AbsoluteErrorCombiner
+
+
+class RMSE(RowMetric):
+    """The root of the mean squared error, in the unit of the label."""
+
+    usual_name, combiner = "rmse", _SquaredErrorCombiner
+
+
+class R2(RowMetric):
+    """The share of the labels' variance that is explained; where all labels are equal 0, or 1 if all errors are 0."""
+
+    usual_name, combiner = "r2", _VarianceCombiner
+
+
 class DecileMAE(DerivedMetric):
     """The mean absolute error of a tenth of the rows of a slice: of those with the smallest labels is decile 1.
 
     Equal labels share a decile, so that one may be larger than others; of one without rows there is no error, NaN.
     """
 
-    combiner = _DecilesCombiner
-
-    def __init__(self, decile: int, name: str = "mae"):
-        super().__init__(name, decile=decile)
+    usual_name, combiner = "mae", _DecilesCombiner
 
     def derived(self, value: np.ndarray) -> float:
         """Returns the error of the decile."""

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, NamedTuple
 
 # The folder that holds the package `components`, wherever it is installed.
@@ -92,7 +91,7 @@ def serve(served: Served, model: str, examples: list[bytes], raw_signature: str,
 @contextlib.contextmanager
 def child_process(*arguments: str) -> Iterator[Child]:
     """Starts a Python program in a process group of its own and kills the group in the end, whatever happens."""
-    with tempfile.TemporaryFile() as errors, _interrupt_on_sigterm():
+    with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.PIPE,
@@ -126,26 +125,6 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
         # What could not be sent to a dead process is of no interest.
         with contextlib.suppress(BrokenPipeError):
             stream.close()
-
-
-@contextlib.contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Turns SIGTERM, by which Kubernetes ends a pod, into an interrupt, so that the child is killed.
-
-    Only the main thread may handle signals; in another one the child still ends when its stdin closes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"signal {number}")
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 class Child:

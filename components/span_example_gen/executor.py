@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.annotations import Artifacts
 from components.span_example_gen import request
 from components.span_example_gen.errors import SpanError, refuse
 from components.span_example_gen.request import Request, Resolution, all_null
@@ -28,12 +29,7 @@ _FILE_FORMATS = {request.PARQUET: "FILE_FORMAT_PARQUET", request.TF_EXAMPLE: "tf
 class SpanExecutor(base_beam_executor.BaseBeamExecutor):
     """Writes the splits of a window; refuses one whose files have changed since the driver resolved it."""
 
-    def Do(  # noqa: N802 - TFX's name
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Ingests the window into the output artifact `examples`.
 
         Raises:

@@ -19,7 +19,6 @@ PARQUET = ".parquet"
 CSV = ".csv"
 
 _SPAN_FOLDER = re.compile(r"span-([0-9]+)")
-_HASH_BYTES = 1 << 22
 _BUFFER_BYTES = 1 << 20
 
 
@@ -82,15 +81,22 @@ def list_files(base: str, span: int, folder: str) -> tuple[list[SpanFile], list[
 
 def fingerprint(files: Iterable[SpanFile]) -> str:
     """Returns one digest of names, sizes and contents, wherever the folder is and whenever the files were written."""
+    return fingerprint_of((file.name, *content(file)) for file in sorted(files))
+
+
+def fingerprint_of(contents: Iterable[tuple[str, int, str]]) -> str:
+    """Returns the same of what `content` has said of each name, in the order of the files."""
     total = hashlib.sha256()
-    for file in sorted(files):
-        content, size = hashlib.sha256(), 0
-        with open_file(file) as stream:
-            while block := stream.read(_HASH_BYTES):
-                content.update(block)
-                size += len(block)
-        total.update(f"{file.name}\t{size}\t{content.hexdigest()}\n".encode())
+    for name, size, digest in contents:
+        total.update(f"{name}\t{size}\t{digest}\n".encode())
     return f"sha256:{total.hexdigest()}"
+
+
+def content(file: SpanFile) -> tuple[int, str]:
+    """Returns how many bytes a file has, and their SHA-256 as hexadecimal digits."""
+    with open_file(file) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+        return stream.tell(), digest
 
 
 def open_file(file: SpanFile) -> io.BufferedReader:

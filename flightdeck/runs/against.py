@@ -10,7 +10,7 @@ import typer
 
 from errors import FlightdeckError
 from flightdeck.console import answer
-from flightdeck.options import Json, Overrides, config_option, default_config, load_settings, open_ledger
+from flightdeck.options import Json, Overrides, config_option, default_config, existing_store, load_settings
 
 if TYPE_CHECKING:
     from flightdeck.settings import Settings
@@ -32,7 +32,7 @@ def against(
     """Train at the commit where this branch left another one, and compare: is the branch better, or merely luckier?
 
     The older code runs in a worktree of its own, with its own settings but for those of --config and --set, on the same
-    data and into the same ledger. Exit code 0 whatever comes out; 1 if the older code could not be run.
+    data and into the same metadata store. Exit code 0 whatever comes out; 1 if the older code could not be run.
     """
     from ledger.comparison import compare
     from ledger.runs import Runs
@@ -45,7 +45,7 @@ def against(
         )
     settings = load_settings(config, overrides or ())
     _require_checkout(settings)
-    ours = Runs(open_ledger(settings)).find(run).run_id
+    ours = Runs(existing_store(settings)).find(run).run_id
     base = branch.merge_base(ROOT, main)
     try:
         with branch.worktree(ROOT, base) as checkout:
@@ -56,7 +56,7 @@ def against(
         _write(output, branch.unavailable(str(error)))
         typer.echo(json.dumps({"base": base, "error": str(error)}) if as_json else str(error), err=not as_json)
         raise typer.Exit(1) from None
-    comparison = compare(open_ledger(settings), theirs, ours)
+    comparison = compare(existing_store(settings), theirs, ours)
     asked = settings.evaluation.metrics
     directions = {metric.reported: metric.better for metric in asked if metric.better != "neither"}
     text = branch.markdown(comparison, directions, differ)

@@ -19,7 +19,7 @@ def note(
     """Write a note on a run: the idea, or what was learned. Notes are kept with the user and the time."""
     from ledger.annotations import add_note
 
-    record = add_note(options.ledger(writable=True), run, text)
+    record = add_note(options.store(writable=True), run, text)
     text = f"Noted on run {record.run_id}, which has {count(len(record.notes), 'note')} now."
     options.answer({"run_id": record.run_id, "notes": record.notes}, text)
 
@@ -33,6 +33,6 @@ def tag(
     """Tag a run, to find it again with `flightdeck runs list --tag TAG`."""
     from ledger.annotations import set_tag
 
-    record = set_tag(options.ledger(writable=True), run, name, present=not remove)
+    record = set_tag(options.store(writable=True), run, name, present=not remove)
     text = f"Tags of run {record.run_id}: {', '.join(record.tags) or 'none'}"
     options.answer({"run_id": record.run_id, "tags": record.tags}, text)

@@ -52,7 +52,7 @@ def best(
     if better not in (None, "higher", "lower"):
         raise LedgerError(f"--better is higher or lower, not {better!r}.")
     wanted = filter_of(where, window, outcome, kind, tag, since, until)
-    ranking = Runs(options.ledger()).best(metric, wanted, better, evaluated_on)
+    ranking = Runs(options.store()).best(metric, wanted, better, evaluated_on)
     if not options.as_json:
         _print(ranking, others, options.typed())
         return

@@ -35,7 +35,7 @@ def compare(
     """
     from ledger.comparison import compare as compared
 
-    store = options.ledger()
+    store = options.store()
     comparison = compared(store, first, second, seed=seed, resamples=resamples)
     if options.as_json:
         print_json(_document(comparison))

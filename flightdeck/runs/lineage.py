@@ -44,7 +44,7 @@ def lineage(
     from ledger import lineage as ledger
 
     direction = "both" if upstream == downstream else "upstream" if upstream else "downstream"
-    traced = ledger.trace(options.ledger(), what, direction)
+    traced = ledger.trace(options.store(), what, direction)
     if dot is not None:
         _write_dot(traced, dot)
     if options.as_json:

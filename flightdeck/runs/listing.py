@@ -72,7 +72,7 @@ def list_runs(
         raise LedgerError("--desc needs --sort; without it, the newest run is first anyway.")
     conditions = [Condition.parse(text, metrics_only=True) for text in metric or ()]
     wanted = filter_of(where, window, outcome, kind, tag, since, until, commit=commit, note=note, conditions=conditions)
-    runs = Runs(options.ledger())
+    runs = Runs(options.store())
     if parent:
         wanted = dataclasses.replace(wanted, parent=runs.find(parent).run_id)
     matching = runs.select(wanted)

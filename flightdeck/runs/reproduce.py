@@ -52,7 +52,7 @@ def reproduce(
     if keep and at is None:
         raise ReproductionError("--keep leaves the worktree of --at there; without --at there is none.")
     here = options.settings
-    original = circumstances.original(options.ledger(), run)
+    original = circumstances.original(options.store(), run)
     if at is not None:
         raise typer.Exit(_elsewhere(original, here, at, keep, allow_different, options.as_json))
     raise typer.Exit(_here(original, here, allow_different, options.as_json))
@@ -147,25 +147,25 @@ def _judge(
     from ledger.outputs import outputs_of_run
     from ledger.recorder import Recorder
     from operations.experiments.reproduction import models
-    from pipeline import store
+    from pipeline.store import connection
 
-    opened = open_store(store.connection(settings))
-    writer = Recorder(opened)
-    made = outputs_of_run(opened, record.run_id)["Trainer"]["model"].uri
+    store = open_store(connection(settings))
+    recorder = Recorder(store)
+    made = outputs_of_run(store, record.run_id)["Trainer"]["model"].uri
     comparison = models.compare(
         (models.saved_model(model), models.saved_model(made)),
         (original.record.metrics, record.metrics),
-        (original.slices, writer.document(record.documents["slices"]) if "slices" in record.documents else []),
+        (original.slices, recorder.document(record.documents["slices"]) if "slices" in record.documents else []),
     )
     verdict = comparison.document() | {
         "original": original.record.run_id,
         "differences": [difference.document() for difference in compared.differences],
         "notes": list(compared.notes),
     }
-    writer.write(
+    recorder.write(
         record.run_id,
         outcome="done",
         reasons=comparison.reasons(),
-        documents={"verdict": writer.put_document(verdict)},
+        documents={"verdict": recorder.put_document(verdict)},
     )
-    return writer.read(record.run_id), comparison
+    return recorder.read(record.run_id), comparison

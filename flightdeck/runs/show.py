@@ -35,7 +35,7 @@ def show(
     from ledger.run_facts import is_ours
     from ledger.runs import Runs
 
-    runs = Runs(options.ledger())
+    runs = Runs(options.store())
     record = runs.find(run)
     if document is not None:
         content = runs.document(record, document)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flightdeck.console import print_json
-from flightdeck.options import Options, open_ledger
+from flightdeck.options import Options, existing_store
 from flightdeck.prepared import prepared_run, require_spans
 from flightdeck.runs import sweep_page
 
@@ -95,8 +95,8 @@ def sweep(
         tuning = tuning_of(algorithm, trials, objective, epochs, seed)
         plan = _planned(str(from_), here, space, tuning, options.overrides)
     else:
-        ledger = options.ledger()
-        plan = plans.load(Recorder(ledger), Runs(ledger).find(resume).run_id)
+        store = options.store()
+        plan = plans.load(Recorder(store), Runs(store).find(resume).run_id)
         plan = plan if trials is None else plan.model_copy(update={"trials": trials})
     plan, standing = _search(plan, parallel, resumed=resume is not None, as_json=options.as_json)
     best = standing.best(plan.higher_is_better)
@@ -123,7 +123,7 @@ def settings_around(name: str, here: Settings, overrides: Sequence[str]) -> tupl
     from ledger.runs import Runs
     from operations.experiments.sweep import plan as plans
 
-    runs = Runs(open_ledger(here))
+    runs = Runs(existing_store(here))
     parent = runs.find(name)
     if "settings" not in parent.documents:
         raise plans.SweepError(f"Run {parent.run_id} was made by another program: its settings are not known.")
@@ -140,7 +140,7 @@ def _planned(
     parent, settings = settings_around(name, here, overrides)
     settings = searching(settings, space, tuning)
     trials = settings.model.tuning.max_trials
-    return plans.make(open_ledger(here), new_run_id(), parent, settings, trials, parent.run_id)
+    return plans.make(existing_store(here), new_run_id(), parent, settings, trials, parent.run_id)
 
 
 def _search(plan: SweepPlan, parallel: int, resumed: bool, as_json: bool) -> tuple[SweepPlan, Standing]:

@@ -60,8 +60,8 @@ _ = terminal(f"flightdeck runs list --config '{small_pipeline.CONFIG}' --kind ru
 # drawn rows for both models. A hard day is hard for both, and cancels out.
 
 # %%
-ledger = Runs(small_pipeline.metadata())
-records = [ledger.find(summary["run_id"]) for summary in (first, second)]
+runs = Runs(small_pipeline.metadata())
+records = [runs.find(summary["run_id"]) for summary in (first, second)]
 rows = [scores.read(scores.find(small_pipeline.metadata(), record)) for record in records]
 labels, one, other = rows[0].labels, rows[0].predictions, rows[1].predictions
 print(f"log loss: first {log_loss(labels, one):.4f}, second {log_loss(labels, other):.4f}, on {len(labels):,} rows")
@@ -304,7 +304,7 @@ assert _differences.get("model.units") == ([8, 4], [4, 8]), "Lists are compared 
 ### END HIDDEN TESTS
 
 # %%
-settings = [ledger.document(record, "settings") for record in records]
+settings = [runs.document(record, "settings") for record in records]
 for name, pair in differences(*settings).items():
     print(f"{name:24} {pair[0]} -> {pair[1]}")
 

@@ -60,12 +60,12 @@ print("pushed:", bad["version"])
 
 # %%
 metadata = small_pipeline.metadata()
-ledger = Runs(metadata)
+runs = Runs(metadata)
 
 
 def scored(summary: dict) -> pd.DataFrame:
     """The rows on which a run's model was evaluated: label, probability, and the columns that slices need."""
-    evaluated = scores.read(scores.find(metadata, ledger.find(summary["run_id"])))
+    evaluated = scores.read(scores.find(metadata, runs.find(summary["run_id"])))
     return evaluated.columns.to_pandas().assign(label=evaluated.labels, probability=evaluated.predictions)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import storage
-from components.span_example_gen.window import Window, split_spans
+from components.span_example_gen.window import QUARANTINE, Window, split_spans
 from data import schema_diff, spans
 from data.contract import Contract, ContractError
 from data.schema_diff import SchemaDifference, diff
@@ -53,7 +53,7 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     """Checks the spans of the settings' window, and tells ``progress`` what goes on.
 
     Raises:
-        SpanError: a span is missing or damaged, or the window has none.
+        SpanError: a span is missing or damaged, or the window has none that is not in quarantine.
         ContractError: the contract itself is wrong.
     """
     say = progress or (lambda _: None)
@@ -68,9 +68,10 @@ def check(settings: Settings, progress: Callable[[str], None] | None = None) -> 
     curated = settings.use_case.schema_file
     schema = schema_diff.curated(curated, contract)
     window = Window.parse(settings.data.window)
-    numbers = (entry.name.removeprefix("span-") for entry in storage.entries(folder))
-    available = sorted(int(number) for number in numbers if number.isdigit())
-    chosen = split_spans(window.resolve(available, str(folder)), settings.data.eval_spans, window.text)
+    known = spans.folders(folder)
+    left_out = [number for number, place in known.items() if (place / QUARANTINE).exists()]
+    resolved = window.resolve(list(known), str(folder), left_out)
+    chosen = split_spans(resolved, settings.data.eval_spans, window.text)
     violations: list[str] = []
     examined, anomalies = {}, []
     statistics: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Trains at the commit that a branch left the main one, so that the two can be compared, and writes what came out.
 
 The older commit is checked out into a worktree of its own and runs its own code, with its own settings, on the same
-spans and into the same ledger. What does not differ between the two is taken from the cache there.
+spans and into the same metadata store. What does not differ between the two is taken from the cache there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def worktree(project: Path, commit: str) -> Iterator[Path]:
 
 
 def train_there(checkout: Path, config: Path, overrides: list[str], workspace: str, spans: str) -> str:
-    """Runs the pipeline of another checkout on the same spans, and returns the run's name in the ledger of `workspace`.
+    """Runs the pipeline of another checkout on the same spans and in `workspace`, and returns the run's name.
 
     The settings file of this checkout is laid beside those there, which it extends: what is asked of both is the same,
     and all else is each one's own.

@@ -18,7 +18,7 @@ from operations.experiments.sweep import plan as plans
 _NEWEST = 20
 
 
-def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[str, str]:
+def find(store: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[str, str]:
     """The logs of the runs, sweeps or trials of these names, or else of the newest runs and sweeps that have logs.
 
     Returns:
@@ -28,11 +28,11 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
         LedgerError: there is no such run.
         FlightdeckError: one that was named has no logs, or none has.
     """
-    runs = Runs(reader)
+    runs = Runs(store)
     if names:
         logs = {}
         for record in [runs.find(name) for name in names]:
-            if (uri := _logs(reader, record)) is None:
+            if (uri := _logs(store, record)) is None:
                 what = {"sweep": "Sweep", "trial": "Trial"}.get(record.kind, "Run")
                 raise FlightdeckError(
                     f"{what} {record.run_id} has no TensorBoard logs: it has trained nothing, or they were removed "
@@ -42,7 +42,7 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
         return logs
     newest = {}
     for record in reversed(runs.all()):
-        if record.kind in ("run", "reproduction", "sweep") and (uri := _logs(reader, record)):
+        if record.kind in ("run", "reproduction", "sweep") and (uri := _logs(store, record)):
             newest[record.run_id] = uri
             if len(newest) == _NEWEST:
                 break
@@ -51,15 +51,15 @@ def find(reader: ml_metadata.MetadataStore, names: Sequence[str] = ()) -> dict[s
     return newest
 
 
-def _logs(reader: ml_metadata.MetadataStore, record: RunRecord) -> str | None:
+def _logs(store: ml_metadata.MetadataStore, record: RunRecord) -> str | None:
     """The folder or URI of a run's logs, if it has any."""
     if record.kind == "sweep":
-        uri = plans.load(Recorder(reader), record.run_id).logs
+        uri = plans.load(Recorder(store), record.run_id).logs
     elif record.kind == "trial" and record.parent:
         number = int(record.run_id.rpartition("-")[2])
-        uri = plans.load(Recorder(reader), record.parent).trial_logs(number)
+        uri = plans.load(Recorder(store), record.parent).trial_logs(number)
     else:
-        made = outputs_of_run(reader, record.run_id).get("Trainer", {}).get("model_run")
+        made = outputs_of_run(store, record.run_id).get("Trainer", {}).get("model_run")
         uri = "" if made is None else made.uri
     # Of another file system only TensorBoard itself knows whether there are events.
     return uri if "://" in uri or (uri and any(Path(uri).rglob("*.tfevents.*"))) else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import storage
+from data import spans as span_files
 from data.contract import Contract
 from errors import FlightdeckError
 from operations.inference.columns import MISSING
@@ -48,15 +49,11 @@ def of_window(spans: str, window: str) -> list[tuple[Path, int]]:
     """
     from components.span_example_gen.window import Window
 
-    folders = {
-        int(match[1]): folder
-        for folder in storage.entries(storage.at(spans))
-        if (match := re.fullmatch(r"span-([0-9]+)", folder.name)) and folder.is_dir()
-    }
+    folders = span_files.folders(storage.at(spans))
     if not folders:
         raise InputError(f"There is no span in {spans}; prepare the data, or name the files to predict.")
     files = []
-    for span in Window.parse(window).resolve(sorted(folders), spans):
+    for span in Window.parse(window).resolve(list(folders), spans):
         files += [
             (file, span)
             for file in storage.entries(folders[span])

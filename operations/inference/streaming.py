@@ -313,16 +313,17 @@ def job(version: Version, settings: Any, dead_letters: Path) -> Job:
     loaded = models.load(version.folder, version.number)
     types = loaded.inputs.types
     loaded.close()
+    contract = settings.contract()
     return Job(
-        str(version.folder.absolute()),
-        version.number,
-        types,
-        frozenset(types) - {column.name for column in settings.contract().columns if column.nullable},
-        settings.contract().row_key,
-        settings.payloads,
-        str(dead_letters),
-        settings.serving.payloads.exclude,
-        settings.serving.validation,
+        model=str(version.folder.absolute()),
+        version=version.number,
+        types=types,
+        required=frozenset(types) - {column.name for column in contract.columns if column.nullable},
+        keys=contract.row_key,
+        log=settings.payloads,
+        dead_letters=str(dead_letters),
+        exclude=settings.serving.payloads.exclude,
+        validation=settings.serving.validation,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ledger.formats import count
 from operations.alerts.alert import Alert, Severity, alert_of
 from operations.loop.attempts import Attempt
 from operations.loop.runs import Result
@@ -45,7 +46,7 @@ def given_up(settings: Settings, result: Result, triggers: Sequence[Trigger]) ->
         _SOURCE,
         f"given up/{result.run_id}",
         "critical",
-        f"{starts} run{'s' * (starts > 1)} failed, and no further one is begun",
+        f"{count(starts, 'run')} failed, and no further one is begun",
         f"The last one, {result.run_id}, {result.outcome}: {result.detail or 'no reason is known'}. When that is "
         "mended, start one with: flightdeck run",
         {"run": result.run_id, "because": "; ".join(trigger.reason for trigger in triggers)},

@@ -65,13 +65,11 @@ class Spans:
 
     def _content(self, file: Any) -> tuple[int, str]:
         """Bytes and SHA-256 of a file."""
-        from components.span_example_gen.storage import open_file
+        from components.span_example_gen.storage import content
 
         state = file.uri, _state_of(file.uri)
         if state not in self._contents:
-            with open_file(file) as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                self._contents[state] = stream.tell(), digest
+            self._contents[state] = content(file)
         return self._contents[state]
 
 

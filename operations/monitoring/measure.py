@@ -19,7 +19,7 @@ from operations.inference import model
 from operations.inference.errors import LoadError
 from operations.inference.payload_table import SECONDS, TIME
 from operations.monitoring import data_signals, model_signals, rescoring
-from operations.monitoring.reference import Reference, reference
+from operations.monitoring.reference import Reference, reference_of
 from operations.monitoring.served import ID, SPAN, VERSION, Period, answered, arrived, callers, requests, served
 from operations.monitoring.settings import Settings
 from operations.monitoring.signals import Signal, Window
@@ -49,8 +49,8 @@ class Baseline:
 class Monitor:
     """Measures windows of one workspace; caches what it has read of models and labels."""
 
-    def __init__(self, settings: Settings, reader: ml_metadata.MetadataStore) -> None:
-        self._settings, self._reader = settings, reader
+    def __init__(self, settings: Settings, store: ml_metadata.MetadataStore) -> None:
+        self._settings, self._store = settings, store
         self._monitoring, self._payloads = settings.monitoring, storage.at(settings.payloads)
         contract = settings.contract()
         self._task, self._label = tasks.task_of(contract.target), contract.label
@@ -61,8 +61,8 @@ class Monitor:
     def measure(self, period: Period, before: Sequence[Window] = (), faulty: Collection[str] = ()) -> list[Window]:
         """One window per version that answered in a period; none if there were no requests.
 
-        Versions in shadow mode are judged by `operations.loop.canary` instead. Windows before are for the traffic and
-        the baseline of data and labels; nothing is compared with those whose names are in `faulty`.
+        Versions in shadow mode are judged by `operations.loop.canary` instead. Traffic, data and labels are compared
+        with the windows `before`, but data and labels never with those whose names are in `faulty`.
 
         Raises:
             FlightdeckError: the log or a version's reference cannot be read.
@@ -124,7 +124,7 @@ class Monitor:
     def reference(self, version: int) -> Reference:
         """What a version is compared with; a FlightdeckError if that is not known."""
         if version not in self._references:
-            self._references[version] = reference(self._settings, self._reader, version)
+            self._references[version] = reference_of(self._settings, self._store, version)
         return self._references[version]
 
     @functools.cached_property
@@ -146,7 +146,7 @@ class Monitor:
         self,
         asked: pd.DataFrame,
         refused: pd.DataFrame,
-        to: Reference,
+        reference: Reference,
         truth: pd.DataFrame | None,
         baseline: Baseline | None,
     ) -> Iterator[Signal]:
@@ -156,52 +156,56 @@ class Monitor:
             asked: the requests that were answered.
             refused: those that were refused. Only missing and unseen values are looked for in them: the caller was
                 told, and no model was asked.
-            to: what the version that answered last is compared with.
+            reference: what the version that answered last is compared with.
             truth: the rows of the same ids as they have arrived, in the order of `asked`; null where they have not.
             baseline: the window that data and labels are compared with; None for the version's evaluation split.
         """
         monitoring, schema = self._monitoring, self._schema
         everything = pd.concat([part for part in (asked, refused) if len(part)], ignore_index=True)
         unseen = functools.partial(data_signals.unseen, schema=schema, settings=monitoring)
-        trained = data_signals.missing_shares(to.training)
+        trained = data_signals.missing_shares(reference.training)
         missing = functools.partial(data_signals.missing, schema=schema, settings=monitoring, trained=trained)
         yield from _with_callers(unseen, asked, refused, everything)
         if self._enough(everything):
             # Not of a few requests: what is missing comes and goes with the hours and the days.
             yield from _with_callers(missing, asked, refused, everything)
         if self._enough(asked):
-            yield from self._drift(asked, to, baseline)
+            yield from self._drift(asked, reference, baseline)
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
         if self._enough(asked.loc[has]):
             # The same rows by both paths.
             which = requests(asked.loc[has])
-            by_service, by_span = (self._statistics(rows, which, to) for rows in (asked.loc[has], truth.loc[has]))
+            by_service, by_span = (
+                self._statistics(rows, which, reference) for rows in (asked.loc[has], truth.loc[has])
+            )
             yield from data_signals.skew(by_service, by_span, schema)
         if has.sum() >= monitoring.fewest_labels:
-            yield from self._label_drift(truth.loc[has], to, baseline)
+            yield from self._label_drift(truth.loc[has], reference, baseline)
 
-    def _answer_signals(self, asked: pd.DataFrame, to: Reference, truth: pd.DataFrame | None) -> Iterator[Signal]:
+    def _answer_signals(
+        self, asked: pd.DataFrame, reference: Reference, truth: pd.DataFrame | None
+    ) -> Iterator[Signal]:
         """The signals of the answers of one version; arguments as of `_data_signals`."""
         monitoring = self._monitoring
         if SECONDS in asked and (latency := model_signals.latency(asked[SECONDS].to_numpy(dtype=float), monitoring)):
             yield latency
-        task, metrics = self._task, to.run.metrics
+        task, metrics = self._task, reference.run.metrics
         answers = answered(asked, task)
         if answers is None:
             return
-        if self._enough(asked) and to.scored is not None:
-            yield model_signals.prediction_drift(task, answers, to.scored.predictions, monitoring)
+        if self._enough(asked) and reference.scored is not None:
+            yield model_signals.prediction_drift(task, answers, reference.scored.predictions, monitoring)
         if truth is None:
             return
         has = truth[self._label].notna().to_numpy()
         labels, asked, answers = truth[self._label].to_numpy(dtype=float)[has], asked.loc[has], answers[has]
         sliced = slices(asked, monitoring.slices or self._settings.evaluation.gated_slices)
         yield from model_signals.quality(task, labels, answers, sliced, metrics, monitoring)
-        by_model = {f"version {to.version}": answers}
+        by_model = {f"version {reference.version}": answers}
         served_version, earlier = self._rollback
-        if earlier is not None and to.version == served_version and len(labels):
+        if earlier is not None and reference.version == served_version and len(labels):
             # Only asked of the served version: whether the one that a rollback would bring back had been better.
             try:
                 theirs = self._answers_of(earlier, asked)
@@ -211,8 +215,8 @@ class Monitor:
                 by_model[f"version {earlier.number}"] = theirs
                 yield rescoring.compared(task, labels, answers, theirs, earlier.number, monitoring)
         promised = metrics.get(tasks.AUC.name)
-        if promised is None and to.scored is not None:
-            separated = model_signals.separation(task, to.scored.labels, to.scored.predictions)
+        if promised is None and reference.scored is not None:
+            separated = model_signals.separation(task, reference.scored.labels, reference.scored.predictions)
             promised = None if separated is None else separated[0]
         if signal := model_signals.label_reliability(task, labels, by_model, promised, monitoring):
             yield signal
@@ -237,29 +241,30 @@ class Monitor:
         return str(served_version.number if served_version else ""), registry.previous()
 
     def _enough(self, asked: pd.DataFrame) -> bool:
-        """Whether to compare distributions."""
-        fewest = self._monitoring
-        return len(asked) >= fewest.fewest_rows and len(np.unique(requests(asked))) >= fewest.fewest_requests
+        """Whether there are enough requests to compare their distribution."""
+        if len(asked) < self._monitoring.fewest_rows:
+            return False
+        return len(np.unique(requests(asked))) >= self._monitoring.fewest_requests
 
     def _statistics(
-        self, rows: pd.DataFrame, which: np.ndarray, to: Reference
+        self, rows: pd.DataFrame, which: np.ndarray, reference: Reference
     ) -> statistics_pb2.DatasetFeatureStatisticsList:
         """Statistics for distances: of rows without the extremes of a few requests."""
-        trained = data_signals.ranges(to.training, to.newest)
+        trained = data_signals.ranges(reference.training, reference.newest)
         trimmed = data_signals.without_extremes(rows, which, trained, self._monitoring)
         return data_signals.statistics(trimmed, self._schema)
 
-    def _drift(self, asked: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
+    def _drift(self, asked: pd.DataFrame, reference: Reference, baseline: Baseline | None) -> Iterator[Signal]:
         """Against the baseline, or the model's evaluation split if there is none with enough requests."""
-        now = self._statistics(asked, requests(asked), to)
+        now = self._statistics(asked, requests(asked), reference)
         before = served(self._payloads, baseline.period) if baseline else None
         if baseline is not None and before is not None and self._enough(before):
-            than = self._statistics(before, requests(before), to)
+            than = self._statistics(before, requests(before), reference)
             yield from data_signals.drift(now, than, self._schema, baseline.in_words, baseline.steps)
         else:
-            yield from data_signals.drift(now, to.newest, self._schema, _EVALUATION)
+            yield from data_signals.drift(now, reference.newest, self._schema, _EVALUATION)
 
-    def _label_drift(self, truth: pd.DataFrame, to: Reference, baseline: Baseline | None) -> Iterator[Signal]:
+    def _label_drift(self, truth: pd.DataFrame, reference: Reference, baseline: Baseline | None) -> Iterator[Signal]:
         labels, before, than, steps = truth.loc[:, [self._label]], None, _EVALUATION, 1
         if baseline is not None and self._arrived is not None:
             arrived = self._arrived.reindex(served(self._payloads, baseline.period)[ID]).dropna(subset=[self._label])
@@ -269,14 +274,14 @@ class Monitor:
         if self._task.label_setting:
             threshold = steps * getattr(self._monitoring, self._task.label_setting)
             earlier = None if before is None else before[self._label].to_numpy(dtype=float)
-            if earlier is None and to.scored is not None:
-                earlier = to.scored.labels
+            if earlier is None and reference.scored is not None:
+                earlier = reference.scored.labels
             if earlier is not None:
                 yield data_signals.number_drift(self._task, now, earlier, than, threshold)
             return
-        reference = to.newest if before is None else data_signals.statistics(before, self._schema)
+        statistics = reference.newest if before is None else data_signals.statistics(before, self._schema)
         summary = self._task.summary(now)
-        yield from data_signals.label_drift(labels, reference, self._schema, summary, than, steps)
+        yield from data_signals.label_drift(labels, statistics, self._schema, summary, than, steps)
 
 
 def _with_callers(

@@ -8,17 +8,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import storage
 from components.span_example_gen.window import QUARANTINE
+from data import spans
 from errors import FlightdeckError
 from ledger.recorder import user
 from operations.monitoring.settings import Settings
-
-_SPAN = re.compile(r"span-([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +75,7 @@ def release(settings: Settings, span: int) -> Quarantined:
 
 def listed(settings: Settings) -> list[Quarantined]:
     """All spans in quarantine, by number; a FlightdeckError if the spans cannot be listed."""
-    marked = (_read(folder, span) for span, folder in sorted(folders(settings).items()))
+    marked = (_read(folder, span) for span, folder in folders(settings).items())
     return [quarantined for quarantined in marked if quarantined is not None]
 
 
@@ -106,7 +104,6 @@ def _folder(settings: Settings, span: int) -> Path:
 def folders(settings: Settings) -> dict[int, Path]:
     """The folder of each span, by number; a FlightdeckError if they cannot be listed."""
     try:
-        entries = storage.entries(storage.at(settings.spans))
+        return spans.folders(storage.at(settings.spans))
     except OSError as error:
         raise FlightdeckError(f"The spans {settings.spans} cannot be listed: {storage.why(error)}.") from None
-    return {int(match[1]): entry for entry in entries if (match := _SPAN.fullmatch(entry.name)) and entry.is_dir()}

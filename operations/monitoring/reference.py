@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_metadata
 
+import storage
 from errors import FlightdeckError
 from ledger import scores
 from ledger.outputs import outputs_of_run
@@ -39,29 +39,29 @@ class Reference:
     scored: scores.ScoredRows | None
 
 
-def reference(settings: Settings, reader: ml_metadata.MetadataStore, version: int) -> Reference:
+def reference_of(settings: Settings, store: ml_metadata.MetadataStore, version: int) -> Reference:
     """Looks up what a version of the registry, present or not, is compared with.
 
     Raises:
         FlightdeckError: the registry or ML Metadata does not know enough of it.
     """
-    import tensorflow_data_validation as tfdv
+    from tensorflow_metadata.proto.v0 import statistics_pb2
 
     known = Registry(settings).version(version)
     if known.model_id is None or known.run_id is None:
         raise FlightdeckError(f"ML Metadata does not know where version {version} comes from.")
-    run = Recorder(reader).read(known.run_id)
-    statistics = outputs_of_run(reader, known.run_id).get("StatisticsGen", {}).get("statistics")
+    run = Recorder(store).read(known.run_id)
+    statistics = outputs_of_run(store, known.run_id).get("StatisticsGen", {}).get("statistics")
     if statistics is None:
         raise FlightdeckError(f"Run {known.run_id}, which trained version {version}, has no statistics.")
     splits = {}
     for split in ("train", "eval"):
-        file = Path(statistics.uri) / f"Split-{split}" / "FeatureStats.pb"
+        file = storage.at(statistics.uri) / f"Split-{split}" / "FeatureStats.pb"
         if not file.is_file():
             raise FlightdeckError(f"The statistics of run {known.run_id} are not there any more ({file}).")
-        splits[split] = tfdv.load_stats_binary(str(file))
+        splits[split] = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
     try:
-        scored = scores.read(scores.find(reader, run))
+        scored = scores.read(scores.find(store, run))
     except scores.NoScoresError:
         scored = None
     return Reference(str(version), known.model_id, run, splits["train"], splits["eval"], scored)

@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 import storage
 from ledger.opening import open_writable
-from ledger.outputs import outputs_of_run, values
+from ledger.outputs import event_of, outputs_of_run, values
 from ledger.recorder import Recorder, RecordError, user
 from ledger.runs import Runs
 from operations.registry.settings import Settings
@@ -212,8 +212,8 @@ class Records:
         execution_id, artifact_ids, _ = self._store.put_execution(
             execution,
             [
-                *((given[artifact_id], _event(key, mlmd.Event.INPUT)) for key, artifact_id in inputs),
-                (output[1], _event(output[0], mlmd.Event.OUTPUT)),
+                *((given[artifact_id], event_of(key, mlmd.Event.INPUT)) for key, artifact_id in inputs),
+                (output[1], event_of(output[0], mlmd.Event.OUTPUT)),
             ],
             [] if context is None else [context],
         )
@@ -265,8 +265,3 @@ class Records:
             for context in self._store.get_contexts_by_execution(execution_id)
             if context.type == "pipeline_run"
         }
-
-
-def _event(key: str, kind: mlmd.Event.Type.ValueType) -> mlmd.Event:
-    path = mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)])
-    return mlmd.Event(type=kind, path=path)

@@ -375,18 +375,7 @@ def _curve(
     points: Sequence[tuple[float, float]], chosen: dict[str, float | None], x: str, y: str, guessing: alt.Chart
 ) -> dict[str, Any]:
     """A curve in the unit square over that of guessing, with a point at the chosen threshold."""
-    options = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
-    line = (
-        chart([{"x": a, "y": b} for a, b in points])
-        .mark_line(interpolate="linear")
-        .encode(
-            x=alt.X("x:Q", title=x, **options),
-            y=alt.Y("y:Q", title=y, **options),
-            order="x:Q",
-            tooltip=[alt.Tooltip("x:Q", title=x, format=".3f"), alt.Tooltip("y:Q", title=y, format=".3f")],
-        )
-    )
-    layers = [guessing, line]
+    layers = [guessing, curves([{"x": a, "y": b} for a, b in points], x, y)]
     if None not in chosen.values():
         # In a layer of its own, so that the page can move it when another threshold is tried.
         mark = alt.Chart(alt.NamedData("chosen")).mark_point(style="chosen", filled=True, size=130)
@@ -394,6 +383,23 @@ def _curve(
     spec = alt.layer(*layers).properties(height=HEIGHT).to_dict()
     spec["datasets"] = {**spec.get("datasets", {}), "chosen": [chosen]}
     return spec
+
+
+def curves(points: Sequence[Mapping[str, Any]], x: str, y: str, tooltip: Sequence[str] = (), **encoding: Any) -> Any:
+    """Lines in the unit square through points of `x` and `y`, which have these titles."""
+    options = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
+    figures = [alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title in (("x", x), ("y", y))]
+    return (
+        chart(points)
+        .mark_line(interpolate="linear")
+        .encode(
+            x=alt.X("x:Q", title=x, **options),
+            y=alt.Y("y:Q", title=y, **options),
+            order="x:Q",
+            tooltip=[*tooltip, *figures],
+            **encoding,
+        )
+    )
 
 
 def _bars(rows: int) -> int:

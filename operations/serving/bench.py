@@ -156,13 +156,13 @@ def real_rows(settings: Settings, wanted: int) -> list[dict[str, Any]]:
     from data import spans
 
     folder = storage.at(settings.spans)
-    numbers = [int(span.name[5:]) for span in folder.glob("span-*") if span.name[5:].isdigit()]
-    if not numbers:
+    known = spans.folders(folder)
+    if not known:
         raise BenchError(
             f"There are no spans in {folder} to take rows from; prepare them with: flightdeck data prepare"
         )
     names = list(settings.contract().ingested(labelled=False))
-    table = spans.read(folder, max(numbers)).select(names)
+    table = spans.read(folder, max(known)).select(names)
     # Rows of the whole span, and not of its first hours.
     indices = np.linspace(0, table.num_rows - 1, min(wanted, table.num_rows)).astype(int)
     columns = {name: _plain(table.column(name).take(indices)) for name in names}

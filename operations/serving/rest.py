@@ -168,36 +168,30 @@ class _Api:
             return _json(openapi.document(self._service.name, model, limits, refuses, bool(self._service.keys)))
 
     async def v1_predict(self, request: Request) -> Response:
-        name, version = self._named(request)
-        _check_media_type(request, _READ_AS_JSON)
-        request_id = _request_id(request)
-        asked = v1.parse(await _body(request, self._body_limit))
-        self._service.check_rows(asked.rows)
-        try:
-            with self._service.versions.using(version) as model:
-                signature, columns = v1.arrays(asked, model)
-                ids = v1.ids_for(asked, request_id, row_count(columns))
-                pinned, caller = version is not None, _caller(request)
-                answer = await self._service.predict(model, columns, ids, signature, pinned, caller)
-        except UnknownModelError as error:
-            raise v1.not_found(name, version, error) from None
-        body = v1.answer(asked, answer.outputs, answer.prediction_ids, answer.faults)
-        return _answer(body, answer.version, request_id)
+        return await self._v1_answer(request, explain=False)
 
     async def v1_explain(self, request: Request) -> Response:
+        return await self._v1_answer(request, explain=True)
+
+    async def _v1_answer(self, request: Request, explain: bool) -> Response:
         name, version = self._named(request)
         _check_media_type(request, _READ_AS_JSON)
         request_id = _request_id(request)
         asked = v1.parse(await _body(request, self._body_limit))
-        self._service.check_rows(asked.rows, explain=True)
+        self._service.check_rows(asked.rows, explain)
         try:
             with self._service.versions.using(version) as model:
-                _, columns = v1.arrays(asked, model, explain=True)
+                signature, columns = v1.arrays(asked, model, explain)
                 ids = v1.ids_for(asked, request_id, row_count(columns))
-                answer = await self._service.explain(model, columns)
+                if explain:
+                    answer = await self._service.explain(model, columns)
+                else:
+                    pinned, caller = version is not None, _caller(request)
+                    answer = await self._service.predict(model, columns, ids, signature, pinned, caller)
         except UnknownModelError as error:
             raise v1.not_found(name, version, error) from None
-        return _answer(v1.explanation(asked, answer.outputs, ids, answer.faults), answer.version, request_id)
+        body = (v1.explanation if explain else v1.answer)(asked, answer.outputs, ids, answer.faults)
+        return _answer(body, answer.version, request_id)
 
     async def v1_status(self, request: Request) -> Response:
         name, version = self._named(request)

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from errors import FlightdeckError
+from pipeline import interruption
 from pipeline.lazy_packages import lazy
 from pipeline.project import CHECKOUT
 
@@ -52,14 +53,6 @@ _LENGTH = struct.Struct("!Q")
 abandoned: list[Callable[[], None]] = []
 _IDLE_SECONDS = 0.1
 _CLOSING_SECONDS = 0.5
-
-
-class InterruptedRunError(Exception):
-    """A person, or the system, asked the run to stop.
-
-    An Exception and not a KeyboardInterrupt: TFX's launcher records a failed execution and removes its half-written
-    outputs for exceptions only.
-    """
 
 
 class LostJobError(FlightdeckError):
@@ -100,7 +93,7 @@ class Job:
         return value
 
     def stop(self) -> None:
-        """Raises an `InterruptedRunError` where the function is."""
+        """Raises an `interruption.InterruptedRunError` where the function is."""
         with contextlib.suppress(OSError):
             self._channel.send(b"\0")
 
@@ -209,12 +202,12 @@ def _work(document: bytes, channel: int, output: int, errors: int) -> None:
     try:
         gc.freeze()  # what was imported stays, so a collection need not look at it
         gc.enable()
-        signal.signal(signal.SIGTERM, _interrupt)
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
-        asker = socket.socket(fileno=channel)
-        threading.Thread(target=_heed, args=(asker,), daemon=True).start()
-        answer = _answer(document)
+        with interruption.stoppable("stopped"):
+            os.dup2(output, 1)
+            os.dup2(errors, 2)
+            asker = socket.socket(fileno=channel)
+            threading.Thread(target=_heed, args=(asker,), daemon=True).start()
+            answer = _answer(document)
         # First, because who asked may end this process when it has the answer.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -253,11 +246,6 @@ def _heed(asker: socket.socket) -> None:
             act()
     finally:
         os._exit(1)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise InterruptedRunError("stopped")
 
 
 def _send(to: socket.socket, document: bytes, descriptors: list[int]) -> None:

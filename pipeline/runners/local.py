@@ -21,8 +21,9 @@ from ledger.opening import open_store
 from ledger.recorder import Recorder, renewing
 from ledger.run_record import Kind, NodeOutcome, RunRecord
 from pipeline import killed_runs, store
+from pipeline.interruption import InterruptedRunError
 from pipeline.runners import compiled, jobs
-from pipeline.runners.fork_server import FULL, LIGHT, InterruptedRunError, Job, LostJobError, start
+from pipeline.runners.fork_server import FULL, LIGHT, Job, LostJobError, start
 from pipeline.settings import Settings, SettingsError
 from pipeline.stamp import stamp
 

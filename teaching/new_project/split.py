@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from data.table import column, moments, numbers
 from data.table_spans import Hashed, Parts, Period, Periods
 from errors import FlightdeckError
+from ledger.formats import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ def _refusal(frame: pd.DataFrame, label: Label, time: Inferred | None, fewest: i
     help_ = "leave out --time, and they are split at random."
     if values < FEWEST_PERIODS:
         return (
-            f"'{time.name}' has {values} value{'s' * (values != 1)}: the rows cannot be split by it into "
+            f"'{time.name}' has {count(values, 'value')}: the rows cannot be split by it into "
             f"{FEWEST_PERIODS} spans or more; {help_}"
         )
     return (

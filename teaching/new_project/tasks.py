@@ -17,6 +17,7 @@ from data import table
 from data.contract import Task
 from data.table import plain
 from errors import FlightdeckError
+from ledger.formats import count
 from teaching.new_project import columns, leaks
 from teaching.new_project.columns import Inferred
 
@@ -100,7 +101,7 @@ class Values:
         """The number of different values, and some of them."""
         texts = [columns.quotable(str(value)) for value in self.counts.index]
         some = f"{', '.join(texts[:5])}{', ...' if len(texts) > 5 else ''}" or "all are missing"
-        return f"{len(texts):,} value{'s' * (len(texts) != 1)} ({some})"
+        return f"{count(len(texts), 'value')} ({some})"
 
     def require(self, rows: int, classes: str = "") -> None:
         """Refuses a label of too few rows."""

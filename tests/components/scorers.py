@@ -1,7 +1,7 @@
 """A model of shops that tells missing values from others, and what a component reads: a Model, Examples."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.examples import read
+from components.examples import encode, read
 
 MISSING_INT = np.iinfo(np.int64).min
 COLUMNS = {"shop": (tf.string, ""), "floor": (tf.int64, int(MISSING_INT)), "size": (tf.float32, float("nan"))}
@@ -162,3 +162,20 @@ def examples_artifact(folder: Path, messages: Sequence[Any], shards: int = 2) ->
             for index in part:
                 writer.write(messages[index].SerializeToString(deterministic=True))
     return made
+
+
+def in_both_formats(folder: Path, splits: Mapping[str, Sequence[pa.RecordBatch]], **properties: Any) -> dict[str, Any]:
+    """Examples artifacts of the same rows, a file for each batch: the ending of their files -> artifact."""
+    for split, batches in splits.items():
+        for index, batch in enumerate(batches):
+            name = f"Split-{split}/data-{index:05d}-of-{len(batches):05d}"
+            for ending in ("parquet", "gz"):
+                (folder / ending / name).parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.table(batch), folder / "parquet" / f"{name}.parquet")
+            with tf.io.TFRecordWriter(str(folder / "gz" / f"{name}.gz"), "GZIP") as writer:
+                for example in encode(batch):
+                    writer.write(example)
+    properties["split_names"] = json.dumps(list(splits))
+    return {
+        ending: artifact(standard_artifacts.Examples, folder / ending, **properties) for ending in ("parquet", "gz")
+    }

@@ -20,6 +20,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.infra_validator import serving_process
 from components.infra_validator.component import InfraValidator
 from tests.components.scorers import (
     EXAMPLES,
@@ -386,6 +387,12 @@ def test_child_ends_when_the_parent_is_ended(ending, server, tmp_path):
         wait_for(lambda: not Path(f"/proc/{child}").exists())
     finally:
         parent.kill()
+
+
+def test_how_the_parent_is_stopped_is_its_own_matter():
+    before = signal.getsignal(signal.SIGTERM)
+    with serving_process.child_process("-c", "input()"):
+        assert signal.getsignal(signal.SIGTERM) == before
 
 
 def children_of(parent: int, module: str) -> list[int]:

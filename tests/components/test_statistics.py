@@ -1,23 +1,20 @@
 """Statistics of examples in columns are those that TFX computes of the same rows as tf.Examples."""
 
-import json
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from google.protobuf import json_format
 from tfx.components.statistics_gen.executor import Executor
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from components import examples
 from components.statistics import StatisticsExecutor
 from tests.components.local_runs import IN_MEMORY
-from tests.components.scorers import artifact
+from tests.components.scorers import artifact, in_both_formats
 
 pytestmark = pytest.mark.component
 
@@ -44,24 +41,9 @@ def shard(seed, rows=700):
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """The same rows in both formats: Examples artifacts by the ending of their files."""
-    folder = tmp_path_factory.mktemp("examples")
-    for seed, (split, index) in enumerate((split, index) for split, count in SPLITS.items() for index in range(count)):
-        batch = shard(seed)
-        for ending in ("parquet", "gz"):
-            path = folder / ending / f"Split-{split}" / f"data-{index:05d}-of-{SPLITS[split]:05d}.{ending}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if ending == "parquet":
-                pq.write_table(pa.table(batch), path)
-                continue
-            with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-                for example in examples.encode(batch):
-                    writer.write(example)
-    return {
-        ending: artifact(
-            standard_artifacts.Examples, folder / ending, id=1, span=4, split_names=json.dumps(list(SPLITS))
-        )
-        for ending in ("parquet", "gz")
-    }
+    seeds = itertools.count()
+    splits = {split: [shard(next(seeds)) for _ in range(count)] for split, count in SPLITS.items()}
+    return in_both_formats(tmp_path_factory.mktemp("examples"), splits, id=1, span=4)
 
 
 def computed(executor, rows, folder):

@@ -1,11 +1,9 @@
 """The transform graph is the one that TFX makes of the same rows as tf.Examples."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -13,11 +11,10 @@ from tfx.components.transform.executor import Executor
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from components import examples
 from components.transform import TransformExecutor
 from models import preprocessing
 from tests.components.local_runs import IN_MEMORY
-from tests.components.scorers import artifact
+from tests.components.scorers import artifact, in_both_formats
 
 pytestmark = pytest.mark.component
 
@@ -93,21 +90,8 @@ def shard(seed):
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """The same rows in both formats: Examples artifacts by the ending of their files."""
-    folder = tmp_path_factory.mktemp("examples")
-    for index in range(SHARDS):
-        for ending in ("parquet", "gz"):
-            path = folder / ending / "Split-train" / f"data-{index:05d}-of-{SHARDS:05d}.{ending}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if ending == "parquet":
-                pq.write_table(pa.table(shard(index)), path)
-                continue
-            with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-                for example in examples.encode(shard(index)):
-                    writer.write(example)
-    return {
-        ending: artifact(standard_artifacts.Examples, folder / ending, split_names=json.dumps(["train"]))
-        for ending in ("parquet", "gz")
-    }
+    shards = {"train": [shard(index) for index in range(SHARDS)]}
+    return in_both_formats(tmp_path_factory.mktemp("examples"), shards)
 
 
 def computed(executor, rows, preprocessing_fn, folder):

@@ -22,14 +22,15 @@ def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
 
 def compared(schema_path: Path, changed: schema_pb2.Schema, folder: Path) -> list[SchemaDifference]:
     """The differences between the curated schema and a changed one, given as an artifact's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "schema.pbtxt").write_text(text_format.MessageToString(changed))
     return diff(schema_path, folder)
 
 
-def test_columns_that_only_one_schema_has_are_named(schema_path: Path, curated: schema_pb2.Schema, tmp_path: Path):
+def test_columns_that_only_one_schema_has_are_named(schema_path: Path, curated: schema_pb2.Schema, place: Path):
     feature(curated, "humid").name = "humidity"
 
-    assert compared(schema_path, curated, tmp_path) == [
+    assert compared(schema_path, curated, place) == [
         SchemaDifference("humid", "column", curated="present", inferred="absent"),
         SchemaDifference("humidity", "column", curated="absent", inferred="present"),
     ]
@@ -62,7 +63,7 @@ def test_type_presence_values_and_range_are_compared(schema_path: Path, curated:
 def test_a_schema_does_not_differ_from_itself_nor_a_domain_inside_the_feature_from_a_shared_one(
     schema_path, curated, tmp_path
 ):
-    assert diff(schema_path, str(schema_path)) == []
+    assert diff(schema_path, schema_path) == []
     origin = feature(curated, "origin")
     origin.string_domain.value.extend(["JFK", "LGA", "EWR"])
 

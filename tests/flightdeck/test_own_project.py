@@ -83,9 +83,9 @@ def test_staging_and_production_never_share_a_name_or_a_folder_for_models(projec
 def test_what_ran_in_staging_takes_over_in_production(project, compiled, server: KfpServer, tmp_path):
     head = git(project, "rev-parse", "HEAD")
     (tmp_path / "staging").mkdir()
-    ledger = {"extends": "staging.yaml", "workspace": str(tmp_path / "staging"), "metadata": {"kind": "sqlite"}}
+    settings = {"extends": "staging.yaml", "workspace": str(tmp_path / "staging"), "metadata": {"kind": "sqlite"}}
     staging = project / "config" / "staging-here.yaml"
-    staging.write_text(yaml.safe_dump(ledger))
+    staging.write_text(yaml.safe_dump(settings))
     there = ("--set", f"kubeflow.endpoint={server.endpoint}")
     server.states = [dict.fromkeys(TASKS, "SUCCEEDED")] * 2
     says(project, "kubeflow", "upload", *there, "--config", "config/staging.yaml", "--file", "build/staging.yaml")

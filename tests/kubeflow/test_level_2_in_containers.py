@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from tests.kubeflow.cluster import Cluster, open_cluster
 from tests.operations.delivery import kfp_server
 from tests.operations.delivery.kfp_server import KfpServer
 from tests.operations.serving.live_server import samples
+from tests.ports import free_port
 from tests.services import image
 from tests.services.kubernetes.cluster import wait_for
 from tests.small_run import SMALL
@@ -167,9 +167,7 @@ def begun(level_2) -> list[dict[str, Any]]:
 def service(level_2, services, begun) -> Iterator[Service]:
     """The service, from its own image, as soon as it answers."""
     built = image.build(services["docker_host"], "serve")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["flightdeck", "serve", "--port", str(port), "--grpc-port", "0", *level_2.config]
     container = docker.from_env().containers.run(built, command, detach=True, **level_2.cluster.confinement)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)

@@ -1,7 +1,6 @@
 """The image of the service answers as this environment does, and is small."""
 
 import json
-import socket
 import time
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import serving
+from tests.ports import free_port
 from tests.services import docker_engine, image
 
 pytestmark = pytest.mark.kubeflow
@@ -37,9 +37,7 @@ def versions(tmp_path_factory):
 @pytest.fixture
 def url(address, built, versions):
     """Of a container of the image, which has no right to write anywhere but in /tmp."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["python", "-m", "operations.serving", "--models", "/models", "--name", "shop", "--grpc-port", "0"]
     limits = ["--network=host", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", f"--volume={versions}:/models:ro"]
     container = docker_engine.docker(

@@ -6,6 +6,7 @@ from typing import Any
 import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
+from ledger.outputs import event_of
 from ledger.recorder import RUN
 
 COMPLETE = metadata_store_pb2.Execution.COMPLETE
@@ -48,9 +49,7 @@ class Executions:
         pairs = []
         for artifacts, kind in ((inputs, Event.INPUT), (outputs, Event.INTERNAL_OUTPUT if internal else Event.OUTPUT)):
             for key, artifact_id in artifacts.items():
-                event = Event(artifact_id=artifact_id, type=kind)
-                event.path.steps.add().key = key
-                event.path.steps.add().index = 0
+                event = event_of(key, kind, artifact_id=artifact_id)
                 pairs.append((self._store.get_artifacts_by_id([artifact_id])[0], event))
         names = {"pipeline": self._pipeline, RUN: run_id, "node": f"{self._pipeline}.{node}"}
         contexts = [self._context(kind, name) for kind, name in names.items()]

@@ -238,3 +238,41 @@ def test_a_reproduction_begins_with_the_base_model_that_its_run_began_with_or_an
 def test_a_reproduction_neither_reuses_results_nor_searches_again(overrides):
     with pytest.raises(SettingsError, match="neither"):
         ir_of(*overrides, factory=REPRODUCTION)
+
+
+def edited(monkeypatch, tmp_path, module: str) -> None:
+    """Has a module of ours read as if somebody had edited it."""
+    from pipeline import fingerprint
+
+    origin = fingerprint._origin
+    file = tmp_path / "edited.py"
+    file.write_text(f"{origin(module).read_text()}# edited\n")
+    monkeypatch.setattr(fingerprint, "_origin", lambda name: file if name == module else origin(name))
+
+
+@pytest.mark.parametrize(
+    ("module", "run_again"),
+    [
+        ("components.data_gate.report", {"DataGate"}),
+        ("components.curated_schema", {"CuratedSchema"}),
+        ("components.span_example_gen.driver", {"SpanExampleGen"}),
+        ("components.infra_validator.probe", {"InfraValidator"}),
+        ("components.evaluation.batched_extracts", {"Evaluator"}),
+        ("components.evaluation.row_metrics", {"Evaluator"}),
+        ("components.evaluation.class_metrics", set()),
+        ("components.tasks", {"Scores", "InfraValidator"}),
+        (
+            "components.examples",
+            {"SpanExampleGen", "StatisticsGen", "Transform", "Scores", "Evaluator", "InfraValidator"},
+        ),
+    ],
+)
+def test_an_edit_of_a_component_is_a_change_of_the_nodes_that_use_it_alone(
+    compiled, monkeypatch, tmp_path, module, run_again
+):
+    edited(monkeypatch, tmp_path, module)
+
+    now = nodes_of(ir_of())
+
+    changed = {node for node in compiled if now[node].parameters != compiled[node].parameters}
+    assert changed == run_again

@@ -126,8 +126,7 @@ def test_an_interrupted_or_killed_run_cancels_its_job(small_spans, tmp_path, sta
 def test_a_pod_of_kubeflow_that_is_stopped_cancels_its_job(tmp_path, states):
     import apache_beam as beam
 
-    from pipeline.runners.fork_server import InterruptedRunError
-    from pipeline.task import _stoppable
+    from pipeline.interruption import InterruptedRunError, stoppable
 
     def stop_when_it_runs() -> None:
         wait_for(lambda: "RUNNING" in states(endpoint))
@@ -141,7 +140,7 @@ def test_a_pod_of_kubeflow_that_is_stopped_cancels_its_job(tmp_path, states):
         arguments = list(Flink(job_endpoint=endpoint, environment_config=pool).arguments())
         stopping = threading.Thread(target=stop_when_it_runs)
         stopping.start()
-        with pytest.raises(InterruptedRunError), _stoppable(), beam.Pipeline(argv=arguments) as pipeline:
+        with pytest.raises(InterruptedRunError), stoppable("stopped"), beam.Pipeline(argv=arguments) as pipeline:
             _ = pipeline | beam.Create([1]) | beam.Map(str)
         stopping.join()
         assert states(endpoint) == ["CANCELLED"]

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from errors import FlightdeckError
+from pipeline.interruption import InterruptedRunError
 from pipeline.runners import fork_server
-from pipeline.runners.fork_server import LIGHT, InterruptedRunError, Job, LostJobError
+from pipeline.runners.fork_server import LIGHT, Job, LostJobError
 from tests.world import ROOT
 
 pytestmark = pytest.mark.component

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from pipeline import node
+from pipeline.interruption import InterruptedRunError
 from pipeline.runners import jobs
-from pipeline.runners.fork_server import InterruptedRunError
 from tests.ledger.seeding import sqlite
 
 pytestmark = pytest.mark.component

@@ -284,3 +284,30 @@ def test_tfx_reuses_the_same_results_with_tensorflow_and_without(world, known, c
     assert compiled.kept(settings, "create_pipeline", name) == pipeline
     unchanged = read_settings(LOCAL, world.options()[1::2])
     assert compiled.kept(unchanged, "create_pipeline", compiled.key(unchanged, "create_pipeline", ())) is None
+
+
+def compiled_after_an_edit(module: str, settings: dict) -> jobs.Compiled:
+    """What is compiled if a module of a component has been edited; in a process of its own."""
+    from pipeline import fingerprint
+
+    digest = fingerprint.modules_digest
+
+    def digest_of(modules: set[str]) -> str:
+        sources = {name for each in modules for name in fingerprint.module_sources(each)}
+        return "edited" if module in sources else digest(modules)
+
+    fingerprint.modules_digest = digest_of
+    return jobs.compile_pipeline("create_pipeline", settings, ())
+
+
+@pytest.mark.parametrize(
+    ("module", "node"), [("components.data_gate.report", "DataGate"), ("components.examples", "SpanExampleGen")]
+)
+def test_an_edited_component_runs_again_with_tensorflow_and_without(world, known, module, node):
+    settings = read_settings(LOCAL, [*world.options()[1::2], "model.epochs=2"])
+    pipeline = Job(FULL, compiled_after_an_edit, module, settings.document()).result()
+
+    for server in (LIGHT, FULL):
+        plan = jobs.Plan(pipeline, f"{server} {module}", known, settings.beam)
+        reused = [outcome.node_id for outcome in Job(server, jobs.reuse, plan).result()]
+        assert reused == list(pipeline.after)[: list(pipeline.after).index(node)]

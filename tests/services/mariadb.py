@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pymysql
 
+from tests.ports import free_port
 from tests.services.daemon import Daemon, ServiceError, install, one_at_a_time
 
 DAEMON = Daemon("mariadb", program="mariadbd")
@@ -84,7 +85,7 @@ def start() -> Server:
     data = DAEMON.folder / "data"
     if not (data / "mysql").is_dir():
         _create(data)
-    server = Server("127.0.0.1", _free_port(), NAME, secrets.token_urlsafe(24), NAME)
+    server = Server("127.0.0.1", free_port(), NAME, secrets.token_urlsafe(24), NAME)
     setup = DAEMON.folder / "setup.sql"
     _write_private(setup, _setup(server))
     try:
@@ -148,11 +149,6 @@ def _greets(server: Server) -> bool:
             return b"MariaDB" in connection.recv(256)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def _credentials() -> Path:

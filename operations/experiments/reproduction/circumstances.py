@@ -6,7 +6,6 @@ Imports neither TensorFlow nor TFX, but for reading the data.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -136,8 +135,8 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
     missing += [name for name in ("spans", "data", "hyperparameters") if not getattr(record, name)]
     if missing:
         raise ReproductionError(
-            f"The record of run {record.run_id} lacks its {', '.join(missing)} (was it written by an older version?): "
-            "nobody can tell whether another run is the same."
+            f"The record of run {record.run_id} lacks its {', '.join(missing)} (was it written by an older version?), "
+            "without which no other run can be compared with it."
         )
 
     def document(name: str) -> Any:
@@ -145,16 +144,16 @@ def original(store: ml_metadata.MetadataStore, name: str) -> Original:
 
     base = f"model {record.base_model_id}, which run {record.run_id} began with"
     return Original(
-        record,
-        document("settings"),
-        document("sources"),
-        document("packages"),
-        document("files"),
-        document("slices") or [],
-        document("diff"),
-        _uri(store, record.model_id, f"the model of run {record.run_id}"),
-        None if (trained_by := maker(store, record.model_id)) == record.run_id else trained_by,
-        None if record.base_model_id is None else _uri(store, record.base_model_id, base),
+        record=record,
+        settings=document("settings"),
+        sources=document("sources"),
+        packages=document("packages"),
+        files=document("files"),
+        slices=document("slices") or [],
+        diff=document("diff"),
+        model=_uri(store, record.model_id, f"the model of run {record.run_id}"),
+        trained_by=None if (trained_by := maker(store, record.model_id)) == record.run_id else trained_by,
+        base_model=None if record.base_model_id is None else _uri(store, record.base_model_id, base),
     )
 
 
@@ -250,11 +249,7 @@ def data_differences(original: Original, folder: str) -> list[Difference]:
         return gone or ([] if now == original.record.data else [changed])
     recorded = {file["name"]: _content(file["bytes"], file["sha256"]) for file in original.files}
     spans = {file.name: file.span for file in files} | {file["name"]: file["span"] for file in original.files}
-    now = {}
-    for file in files:
-        with storage.open_file(file) as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-            now[file.name] = _content(stream.tell(), digest)
+    now = {file.name: _content(*storage.content(file)) for file in files}
     return [Difference("data", name, before, after, spans[name]) for name, before, after in changes(recorded, now)]
 
 

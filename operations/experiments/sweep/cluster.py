@@ -23,7 +23,7 @@ from operations.experiments.sweep import record
 from operations.experiments.sweep.chain import Chain
 from operations.experiments.sweep.plan import SweepError, SweepPlan
 from operations.experiments.sweep.standing import Standing
-from pipeline import store
+from pipeline.store import from_environment
 
 PROGRAM = ("python", "-m", "operations.experiments.sweep.cluster")
 
@@ -46,9 +46,9 @@ def _work(given: argparse.Namespace) -> int:
     from pipeline.task import NOBODY
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    connection = store.from_environment(retries=5)
-    reader = open_store(connection)
-    sweep, known = _plan(reader, given)
+    connection = from_environment(retries=5)
+    store = open_store(connection)
+    sweep, known = _plan(store, given)
     settings = plans.settings_of(sweep)
     further = {} if given.submitted_by in (None, NOBODY) else {"user": given.submitted_by}
     begun = record.begin(connection, sweep, settings, resumed=known, runner="kubeflow", **further)
@@ -63,17 +63,17 @@ def _work(given: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(reader: ml_metadata.MetadataStore, given: argparse.Namespace) -> tuple[SweepPlan, bool]:
+def _plan(store: ml_metadata.MetadataStore, given: argparse.Namespace) -> tuple[SweepPlan, bool]:
     """The plan of the sweep, and whether a worker has written it down already."""
     from pipeline.task import decode_settings
 
-    recorder, sweep_id = Recorder(reader), sweep_of(given.run_id)
+    recorder, sweep_id = Recorder(store), sweep_of(given.run_id)
     try:
         return plans.load(recorder, sweep_id), True
     except (RecordError, SweepError):  # there is a run of that name as soon as the first worker begins to write
         source = recorder.read(given.run_id)
         settings = decode_settings(given.settings, given.window, {})
-        return plans.make(reader, sweep_id, source, settings, given.trials, given.around), False
+        return plans.make(store, sweep_id, source, settings, given.trials, given.around), False
 
 
 def _final(arguments: Sequence[str]) -> int:
@@ -83,16 +83,16 @@ def _final(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--run-id", required=True)
     sweep_id = sweep_of(parser.parse_known_args(arguments)[0].run_id)
-    connection = store.from_environment(retries=5)
+    connection = from_environment(retries=5)
     return task.main([*_training(connection, sweep_id), *arguments])
 
 
 def _training(connection: metadata_store_pb2.ConnectionConfig, sweep_id: str) -> list[str]:
     """The hyperparameters of a sweep's best trial as arguments of `pipeline.task`; `SweepError` if it has none."""
-    opened = open_store(connection)
-    sweep = plans.load(Recorder(opened), sweep_id)
+    store = open_store(connection)
+    sweep = plans.load(Recorder(store), sweep_id)
     standing = Standing()
-    standing.apply(Chain(opened, sweep_id).refresh())
+    standing.apply(Chain(store, sweep_id).refresh())
     best = standing.best(sweep.higher_is_better)
     if best is None:
         raise SweepError(f"The sweep {sweep_id} has no result: {record.failure(standing)}.")

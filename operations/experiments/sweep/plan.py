@@ -83,7 +83,7 @@ def trial_name(number: int) -> str:
 
 
 def make(
-    reader: ml_metadata.MetadataStore,
+    store: ml_metadata.MetadataStore,
     sweep_id: str,
     source: RunRecord,
     settings: Settings,
@@ -95,7 +95,7 @@ def make(
     Raises:
         SweepError: the run has no data to learn from any more.
     """
-    outputs = outputs_of_run(reader, source.run_id)
+    outputs = outputs_of_run(store, source.run_id)
     examples = outputs.get("SpanExampleGen", {}).get("examples")
     graph = outputs.get("Transform", {}).get("transform_graph")
     if examples is None or graph is None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.spans import ROW_GROUP_ROWS
 from errors import FlightdeckError
 from operations.loop.replay.plan import ReplayPlan, of
 from operations.loop.settings import Settings
 from pipeline.settings_file import resolve
-
-_ROW_GROUP_ROWS = 16_384
 
 
 def folder_of(spans: Path, span: int) -> Path:
@@ -66,7 +65,7 @@ def arrive(settings: Settings, plan: ReplayPlan, source: Path, span: int) -> Pat
             shutil.copyfile(file, staged / file.name)
     else:
         rows = resolve(fault.function)(truth(source, span), span)
-        pq.write_table(rows, staged / "rows.parquet", row_group_size=_ROW_GROUP_ROWS, compression="zstd")
+        pq.write_table(rows, staged / "rows.parquet", row_group_size=ROW_GROUP_ROWS, compression="zstd")
     for file in staged.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

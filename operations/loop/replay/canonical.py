@@ -29,26 +29,25 @@ from operations.monitoring.records import MonitoringRecords
 from operations.registry import Registry
 
 
-def record(settings: Settings, reader: ml_metadata.MetadataStore) -> dict[str, Any]:
+def record(settings: Settings, store: ml_metadata.MetadataStore) -> dict[str, Any]:
     """What a level has done, in types that JSON has. Two replays of one plan are equal exactly if these are."""
     name = settings.use_case.name
-    runs = Recorder(reader).all()
+    runs = Recorder(store).all()
     versions = sorted(Registry(settings).versions(), key=lambda version: version.number)
-    monitored = MonitoringRecords(reader, name)
+    monitored = MonitoringRecords(store, name)
     document = {
-        "runs": [_run(reader, run) for run in runs],
+        "runs": [_run(store, run) for run in runs],
         "windows": [window.model_dump(mode="json") for window in monitored.windows()],
         "decisions": sorted((decision.model_dump(mode="json") for decision in monitored.decisions()), key=str),
         "verdicts": [
-            verdict.model_dump(mode="json", exclude={"canary", "model_id"})
-            for verdict in act.verdicts(settings, reader)
+            verdict.model_dump(mode="json", exclude={"canary", "model_id"}) for verdict in act.verdicts(settings, store)
         ],
         "attempts": [
             {"run": attempt.run_id, "outcome": attempt.outcome, "detail": attempt.detail, "triggers": attempt.reasons}
-            for attempt in Attempts(settings, reader).all()
+            for attempt in Attempts(settings, store).all()
         ],
         "acts": sorted(
-            "{decision} {action} {outcome}: {text}".format(**dict(done)) for done in Actions(settings, reader).all()
+            "{decision} {action} {outcome}: {text}".format(**dict(done)) for done in Actions(settings, store).all()
         ),
         "versions": [
             {"model": weights(version.folder)}
@@ -84,12 +83,12 @@ def _renamed(value: Any, versions: dict[str, str], canaries: dict[str, str]) -> 
     return value
 
 
-def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]:
+def problems(settings: Settings, store: ml_metadata.MetadataStore) -> list[str]:
     """What must be true of every level, however often it was killed; one sentence for each thing that is not."""
     sentences = []
     for version in Registry(settings).versions():
         if version.present and version.model_id is not None:
-            source = saved_model(reader, version.model_id)
+            source = saved_model(store, version.model_id)
             if _files(version.folder) != _files(source):
                 sentences.append(f"Version {version.number} is not the whole of {source}.")
     leftovers = [entry.name for entry in Path(settings.pushed).iterdir() if not entry.name.isdigit()]
@@ -104,8 +103,8 @@ def problems(settings: Settings, reader: ml_metadata.MetadataStore) -> list[str]
     return sentences
 
 
-def _run(reader: ml_metadata.MetadataStore, record: RunRecord) -> dict[str, Any]:
-    model = None if record.model_id is None else weights(saved_model(reader, record.model_id))
+def _run(store: ml_metadata.MetadataStore, record: RunRecord) -> dict[str, Any]:
+    model = None if record.model_id is None else weights(saved_model(store, record.model_id))
     names = ("run_id", "outcome", "reasons", "spans", "rows", "metrics")
     return {"model": model, **{name: getattr(record, name) for name in names}}
 

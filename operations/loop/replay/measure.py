@@ -29,7 +29,8 @@ from operations.monitoring.policy import Decision
 from operations.monitoring.records import MonitoringRecords
 from operations.monitoring.served import ID, SPAN, Period, answered, arrived, served
 from operations.monitoring.signals import Window
-from pipeline import stamp, store
+from pipeline import stamp
+from pipeline.store import connection
 
 
 def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
@@ -38,10 +39,10 @@ def result(settings: Settings, root: Path, plan: ReplayPlan) -> Result:
     levels, answers = [], {}
     for level in plan.levels:
         of_level = level_settings(settings, root, level)
-        reader = open_readonly(store.connection(of_level))
+        store = open_readonly(connection(of_level))
         by_span = {span: _answers(of_level, task, month_of(of(settings), span), truth[span]) for span in plan.spans}
         answers[level] = by_span
-        levels.append(_level(of_level, task, reader, plan, level, truth, by_span))
+        levels.append(_level(of_level, task, store, plan, level, truth, by_span))
     labels = np.concatenate([truth[span].to_numpy() for span in plan.spans])
     return Result(
         name=plan.name,
@@ -85,14 +86,14 @@ def _answers(settings: Settings, task: tasks.Task, period: Period, truth: pd.Ser
 def _level(
     settings: Settings,
     task: tasks.Task,
-    reader: ml_metadata.MetadataStore,
+    store: ml_metadata.MetadataStore,
     plan: ReplayPlan,
     level: int,
     truth: dict[int, pd.Series],
     answers: dict[int, np.ndarray],
 ) -> Level:
-    done = steps.read(reader, settings.use_case.name)
-    records = MonitoringRecords(reader, settings.use_case.name)
+    done = steps.read(store, settings.use_case.name)
+    records = MonitoringRecords(store, settings.use_case.name)
     windows, decisions = records.windows(), records.decisions()
     months = tuple(
         _month(settings, task, plan, span, truth[span].to_numpy(), answers[span], done) for span in plan.spans

@@ -15,7 +15,7 @@ from pipeline import killed_runs
 
 
 def train(
-    settings: Settings, reader: ml_metadata.MetadataStore, run_id: str, triggers: Mapping[str, str]
+    settings: Settings, store: ml_metadata.MetadataStore, run_id: str, triggers: Mapping[str, str]
 ) -> dict[str, Any]:
     """Runs the pipeline, or goes on with a run of that name that was killed: what it has finished is not done again.
 
@@ -29,9 +29,9 @@ def train(
     """
     from pipeline.runners import local
 
-    killed_runs.close(reader, settings)
+    killed_runs.close(store, settings)
     # Also of one that was interrupted: TFX goes on with the same executions, and so with their folders.
-    killed_runs.remove_unfinished(reader, settings, run_id)
+    killed_runs.remove_unfinished(store, settings, run_id)
     record = local.run("create_pipeline", run_id, settings, triggers=dict(triggers))
     if any(local.INTERRUPTED in reason for reason in record.reasons):
         raise FlightdeckError("The replay was asked to stop.")
@@ -43,13 +43,13 @@ def train(
         "rows": record.rows,
         "metrics": record.metrics,
         "model": record.model_id,
-        "digest": None if record.model_id is None else weights(saved_model(reader, record.model_id)),
+        "digest": None if record.model_id is None else weights(saved_model(store, record.model_id)),
     }
 
 
-def saved_model(reader: ml_metadata.MetadataStore, model_id: int) -> Path:
+def saved_model(store: ml_metadata.MetadataStore, model_id: int) -> Path:
     """The folder of a trained model, as servers load it; a FlightdeckError if there is no such model."""
-    for model in reader.get_artifacts_by_id([model_id]):
+    for model in store.get_artifacts_by_id([model_id]):
         return Path(model.uri) / "Format-Serving"
     raise FlightdeckError(f"ML Metadata does not know the model {model_id}.")
 

@@ -164,23 +164,9 @@ def _curves(quality: Quality, name: str, curve: str, x: str, y: str, area: str =
         if of_class in shown
         for across, up in getattr(of_class, curve)
     ]
-    options = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
     domain = [of_class.name for of_class in drawable if of_class in shown]
-    lines = (
-        plots.chart(points)
-        .mark_line(interpolate="linear")
-        .encode(
-            x=alt.X("x:Q", title=x, **options),
-            y=alt.Y("y:Q", title=y, **options),
-            order="x:Q",
-            color=alt.Color("class:N", scale=alt.Scale(domain=domain), title=None, legend=alt.Legend(columns=3)),
-            tooltip=[
-                "class:N",
-                alt.Tooltip("x:Q", title=x, format=".3f"),
-                alt.Tooltip("y:Q", title=y, format=".3f"),
-            ],
-        )
-    )
+    colour = alt.Color("class:N", scale=alt.Scale(domain=domain), title=None, legend=alt.Legend(columns=3))
+    lines = plots.curves(points, x, y, ["class:N"], color=colour)
     layers = [plots.diagonal(1), lines] if area == "auc" else [lines]
     what = {"auc": "area under the curve", "average_precision": "average precision"}[area]
     left_out = f" Of {len(drawable)} classes the {_CURVES} with the most rows are drawn."

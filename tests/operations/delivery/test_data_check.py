@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from components.span_example_gen.errors import SpanError as WindowError
+from components.span_example_gen.window import QUARANTINE
 from data.schema_diff import SchemaDifference
 from flightdeck.settings import read_settings
 from operations.delivery.data_check import DataCheck, check
@@ -68,6 +69,15 @@ def test_a_span_of_another_form_is_named_and_the_others_are_examined(small_spans
     assert not outcome.fits
     assert sentence in outcome.violations[0]
     assert outcome.report.splits["train"].examples == 1500
+
+
+def test_a_span_in_quarantine_is_left_out_as_a_run_leaves_it_out(small_spans, tmp_path):
+    spans = damaged(small_spans, tmp_path, "pressure", lambda values: pc.multiply(values, pa.scalar(100, pa.float32())))
+    (spans / "span-002" / QUARANTINE).write_text("The sensor reports another unit.")
+    outcome = checked(spans)
+
+    assert outcome.fits
+    assert outcome.spans == {"train": [1], "eval": [3]}
 
 
 def test_a_window_that_is_not_there_is_refused(small_spans):

@@ -12,6 +12,7 @@ import pytest
 from tests import forked
 from tests.operations.serving import small_model
 from tests.operations.serving.live_server import samples, serving, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.component
 
@@ -113,12 +114,6 @@ def test_a_service_that_waits_can_be_told_to_end(tmp_path):
     finally:
         process.kill()
         process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def answers(client: httpx.Client, path: str) -> bool:

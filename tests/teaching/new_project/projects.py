@@ -39,3 +39,11 @@ def own_tests_pass(project: Path) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 passed" in done.stdout
+
+
+def code_is_clean(project: Path) -> None:
+    """By the rules of a formatter and linter that are told nothing."""
+    for command in (["check", "--select", "E,F,W,I,B,UP"], ["format", "--check"]):
+        program = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+        done = subprocess.run(program, cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout

@@ -25,7 +25,7 @@ from models.settings import ModelSettings
 from teaching.new_project import creation, plan
 from tests.makefiles import make
 from tests.repository import git
-from tests.teaching.new_project.projects import PERSON, contract_of, own_tests_pass, prepared
+from tests.teaching.new_project.projects import PERSON, code_is_clean, contract_of, own_tests_pass, prepared
 from tests.world import ROOT
 
 pytestmark = pytest.mark.unit
@@ -124,10 +124,7 @@ def test_the_preparation_makes_every_row_of_the_table_a_row_of_the_contract(proj
 
 
 def test_the_code_that_is_written_is_clean(project: Path):
-    for command in (["check", "--select", "E,F,W,I,B,UP"], ["format", "--check"]):
-        program = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
-        done = subprocess.run(program, cwd=project, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
+    code_is_clean(project)
 
 
 def test_it_is_a_repository_that_holds_no_data_and_no_place_of_this_machine(project: Path):

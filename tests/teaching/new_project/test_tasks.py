@@ -1,8 +1,6 @@
 """What a label is taken for, what is refused with what to do, and what each task writes into a project."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from data.contract import Contract
 from errors import FlightdeckError
 from teaching.new_project import creation, plan
 from teaching.new_project.tasks import BinaryLabel, LabelError, MulticlassLabel, RegressionLabel, decide
-from tests.teaching.new_project.projects import contract_of, own_tests_pass, prepared
+from tests.teaching.new_project.projects import code_is_clean, contract_of, own_tests_pass, prepared
 
 pytestmark = pytest.mark.unit
 
@@ -273,10 +271,7 @@ def test_what_almost_gives_the_class_away_is_set_aside_with_its_measure(project:
 
 @pytest.mark.parametrize("name", ["wine", "diabetes"])
 def test_the_code_that_is_written_is_clean(project: Callable[..., Path], name: str):
-    for command in (["check", "--select", "E,F,W,I,B,UP"], ["format", "--check"]):
-        program = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
-        done = subprocess.run(program, cwd=project(name), capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
+    code_is_clean(project(name))
 
 
 def test_classes_of_any_name_come_back_as_they_were_and_those_of_another_order_too(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 from ledger.opening import open_readonly
 from operations.loop.replay import canonical, plan
 from operations.loop.replay.result import Result
-from pipeline import store
+from pipeline.store import connection
 from tests.operations.loop.replay import small_replay
 
 pytestmark = pytest.mark.proof
@@ -71,6 +71,6 @@ def test_a_replay_that_was_killed_again_and_again_ends_like_one_that_was_not(und
 
 def _told(workspace: Path, spans: Path, level: int):
     settings = plan.level_settings(small_replay.settings(workspace, spans), workspace / "replay" / "tried", level)
-    reader = open_readonly(store.connection(settings))
-    assert canonical.problems(settings, reader) == []
-    return canonical.record(settings, reader)
+    store = open_readonly(connection(settings))
+    assert canonical.problems(settings, store) == []
+    return canonical.record(settings, store)
