@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 
 from google.protobuf import json_format
-from tensorflow_model_analysis.proto import config_pb2
 from tfx.components import (
     BulkInferrer,
     Evaluator,
@@ -17,9 +16,7 @@ from tfx.components import (
     Trainer,
     Tuner,
 )
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.data_types import RuntimeParameter
@@ -38,7 +35,7 @@ from components.span_example_gen.component import SpanExampleGen
 from components.span_example_gen.request import TF_EXAMPLE
 from components.statistics import statistics_gen
 from components.transform import transform
-from pipeline import evaluation, fingerprint
+from pipeline import component_code, evaluation, fingerprint
 from pipeline.settings import Evaluation, Settings, SettingsError, portable
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
@@ -289,20 +286,6 @@ def create_inference_pipeline(
 
 
 def _pipeline(settings: Settings, name: str, nodes: list[BaseNode]) -> Pipeline:
-    for node in nodes:
-        if isinstance(node, BaseComponent) and (modules := _modules(node)):
-            # A parameter that no executor reads, so that an edit of a component runs it again.
-            node.exec_properties["code"] = fingerprint.modules_digest(modules)
+    component_code.add_fingerprints(nodes)
     # Without Beam's arguments, which TFX would make part of a component's cache key: `pipeline.node` gives them to it.
     return Pipeline(name, settings.artifacts, components=nodes, enable_cache=settings.cache)
-
-
-def _modules(node: BaseComponent) -> set[str]:
-    """Our modules that run in a node, without what they import; empty if all of it is TFX's."""
-    assert isinstance(node.executor_spec, ExecutorClassSpec)
-    modules = {node.executor_spec.executor_class.__module__, node.driver_class.__module__}
-    if isinstance(node, Evaluator):
-        config = json_format.Parse(node.exec_properties["eval_config"], config_pb2.EvalConfig())
-        modules.add(node.exec_properties["module_path"])
-        modules.update(metric.module for spec in config.metrics_specs for metric in spec.metrics)
-    return {module for module in modules if module.startswith("components.")}
