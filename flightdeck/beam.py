@@ -66,6 +66,6 @@ def components() -> tuple[str, ...]:
     """The components that run on Beam."""
     from typing import get_args
 
-    from pipeline.settings import BeamComponent
+    from pipeline.beam_settings import BeamComponent
 
     return get_args(BeamComponent)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from operations.delivery.kubeflow import Job, KubeflowPipelines, Retired, Version
     from operations.delivery.kubeflow_run import Run
     from operations.delivery.settings import Settings
-    from pipeline.settings import Kubeflow
+    from pipeline.kubeflow_settings import Kubeflow
 
 DEFAULT_CONFIG = Path("config") / "kubeflow.yaml"
 
@@ -103,7 +103,7 @@ def status(options: Options, reference: Reference) -> None:
     """
     from ledger.opening import LedgerError
     from operations.delivery import kubeflow_ended
-    from pipeline.settings import SettingsError
+    from pipeline.section import SettingsError
 
     settings, client = reach(options)
     run = client.run(reference)

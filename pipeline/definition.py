@@ -36,7 +36,8 @@ from components.span_example_gen.request import TF_EXAMPLE
 from components.statistics import statistics_gen
 from components.transform import transform
 from pipeline import component_code, evaluation, fingerprint
-from pipeline.settings import Evaluation, Settings, SettingsError, portable
+from pipeline.section import SettingsError
+from pipeline.settings import Evaluation, Settings, portable
 
 # What may be changed when a compiled pipeline is submitted, without compiling it again: a window of spans, and the
 # Trainer's configuration as JSON. Their defaults are the settings'.

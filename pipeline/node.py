@@ -31,7 +31,7 @@ from ledger.opening import RUN_PATIENCE_SECONDS, open_store
 from ledger.outputs import maker, outputs
 from ledger.recorder import Recorder
 from ledger.run_record import NodeOutcome, State
-from pipeline.settings import Beam
+from pipeline.beam_settings import Beam
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from components.span_example_gen.window import Window
 from pipeline import project as projects
-from pipeline.settings import DOTTED_PATH, Evaluation, Settings, SettingsError, UseCase
+from pipeline.section import DOTTED_PATH, SettingsError
+from pipeline.settings import Evaluation, Settings, UseCase
 
 # Who has the metrics without a module.
 _STOCK = "TFMA or Keras"

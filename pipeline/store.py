@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from ml_metadata.proto import metadata_store_pb2
 
 import storage
-from pipeline.settings import Settings, SettingsError
+from pipeline.section import SettingsError
+from pipeline.settings import Settings
 
 ENVIRONMENT = "FLIGHTDECK_METADATA_"
 _NEEDED = ("HOST", "DATABASE", "USERNAME", "PASSWORD")

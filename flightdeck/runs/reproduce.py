@@ -95,7 +95,7 @@ def _here(original: Original, here: Settings, allow_different: bool, as_json: bo
     from operations.experiments.reproduction import circumstances, models
     from operations.experiments.reproduction.circumstances import ReproductionError
     from pipeline.project import CHECKOUT
-    from pipeline.settings import SettingsError
+    from pipeline.section import SettingsError
 
     with noise_into(Path(os.devnull)) as screen:
         if not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline import settings
-from pipeline.settings import Section
+from pipeline.section import Section
 
 
 class Email(Section):

@@ -13,7 +13,9 @@ from operations.delivery import settings as delivery
 from operations.delivery.compiled_pipeline import CompiledPipeline
 from operations.delivery.kubeflow import Job, KubeflowPipelines, Version
 from operations.delivery.kubeflow_api import KubeflowError
-from pipeline.settings import Kubeflow, Settings, SettingsError
+from pipeline.kubeflow_settings import Kubeflow
+from pipeline.section import SettingsError
+from pipeline.settings import Settings
 
 # Reads a settings file with overrides.
 Load = Callable[[Path, Sequence[str]], delivery.Settings]

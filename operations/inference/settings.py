@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline import settings
-from pipeline.settings import Location, Section
+from pipeline.section import Location, Section
 
 Validation = Literal["refuse", "flag", "off"]
 

@@ -18,7 +18,7 @@ from operations.loop.runs import Result
 from operations.loop.settings import Settings
 from pipeline import workspace
 from pipeline.project import CHECKOUT, packages
-from pipeline.settings import SettingsError
+from pipeline.section import SettingsError
 
 _PACKAGES = (
     *("components", "data", "errors", "flightdeck", "ledger", "models"),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from operations.delivery import settings as delivery
 from operations.monitoring import settings as monitoring
-from pipeline.settings import DottedPath, Section
+from pipeline.section import DottedPath, Section
 
 
 class Triggers(Section):

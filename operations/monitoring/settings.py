@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from operations.alerts import settings as alerts
 from operations.serving import settings as serving
-from pipeline.settings import Section
+from pipeline.section import Section
 
 # By rank: quarantine comes before the others, because faulty data say nothing about a model.
 Action = Literal["none", "alert", "retrain", "roll back", "quarantine"]

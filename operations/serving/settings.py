@@ -8,7 +8,8 @@ from pydantic import Field
 
 from operations.inference import settings as inference
 from operations.registry import settings as registry
-from pipeline.settings import InfraValidation, Section
+from pipeline.section import Section
+from pipeline.settings import InfraValidation
 
 
 class Serving(inference.Answering):

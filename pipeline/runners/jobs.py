@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 import storage
 from ledger.run_record import NodeOutcome, RunRecord
-from pipeline.settings import Beam
+from pipeline.beam_settings import Beam
 from pipeline.settings_file import from_document
 
 _SAMPLE_SECONDS = 0.002

@@ -22,7 +22,9 @@ from ledger.run_facts import flattened
 from pipeline import node
 from pipeline import task as task_program
 from pipeline.definition import WINDOW, create_pipeline
-from pipeline.settings import Kubeflow, Resources, Settings, SettingsError
+from pipeline.kubeflow_settings import Kubeflow, Resources
+from pipeline.section import SettingsError
+from pipeline.settings import Settings
 from pipeline.store import ENVIRONMENT
 
 # What a task runs.

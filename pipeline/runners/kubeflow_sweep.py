@@ -17,9 +17,11 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import node
 from pipeline.definition import WINDOW, create_pipeline
+from pipeline.kubeflow_settings import Kubeflow
 from pipeline.runners import kubeflow
 from pipeline.runners.kubeflow import CARRIED, RUN_ID
-from pipeline.settings import Kubeflow, Settings, SettingsError
+from pipeline.section import SettingsError
+from pipeline.settings import Settings
 
 # Resources of the workers: this name in `kubeflow.resources`, or else the Trainer's.
 WORKER = "worker"

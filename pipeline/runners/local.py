@@ -24,7 +24,8 @@ from pipeline import killed_runs, store
 from pipeline.interruption import InterruptedRunError
 from pipeline.runners import compiled, jobs
 from pipeline.runners.fork_server import FULL, LIGHT, Job, LostJobError, start
-from pipeline.settings import Settings, SettingsError
+from pipeline.section import SettingsError
+from pipeline.settings import Settings
 from pipeline.stamp import stamp
 
 INTERRUPTED = "interrupted; its unfinished outputs were removed"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from flightdeck.settings import read_settings
-from pipeline.settings import Flink
+from pipeline.beam_settings import Flink
 from tests.deploy.kustomize import MANIFESTS, ROOT, build
 
 pytestmark = pytest.mark.unit

@@ -20,7 +20,7 @@ from flightdeck.settings import Settings, read_settings
 from ledger.recorder import Recorder
 from operations.registry import Registry, RegistryError, Version
 from operations.registry.records import Records
-from pipeline.settings import SettingsError
+from pipeline.section import SettingsError
 from tests.flightdeck.conftest import imports_none_of, refused
 from tests.ledger.executions import CACHED, Executions
 from tests.ledger.seeding import sqlite

@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from flightdeck.settings import read_settings
-from pipeline.settings import Beam, SettingsError
+from pipeline.beam_settings import Beam
+from pipeline.section import SettingsError
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from flightdeck.settings import read_settings
-from pipeline.settings import SettingsError
+from pipeline.section import SettingsError
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.component
@@ -168,7 +168,7 @@ def test_settings_and_page_about_beam_name_the_components_that_run_on_it():
     from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 
     from pipeline import definition
-    from pipeline.settings import BeamComponent
+    from pipeline.beam_settings import BeamComponent
 
     settings = read_settings(LOCAL)
     inference = definition.create_inference_pipeline(settings, 1, {"carrier": "string"}, ["probability"])

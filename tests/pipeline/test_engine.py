@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.settings import Flink
+from pipeline.beam_settings import Flink
 from tests.services import engine
 from tests.world import World
 

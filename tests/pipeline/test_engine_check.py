@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.settings import Flink
+from pipeline.beam_settings import Flink
 from tests.services import engine
 from tests.world import ROOT
 

@@ -16,7 +16,8 @@ import pytest
 from google.protobuf import json_format
 
 from flightdeck.settings import Settings, read_settings
-from pipeline.settings import BeamComponent, SettingsError
+from pipeline.beam_settings import BeamComponent
+from pipeline.section import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.pipeline.compiled_kubeflow import COMMAND, CONFIG, GOLDEN, IMAGE, Compiled, shipped
 from tests.world import ROOT

@@ -5,7 +5,7 @@ from google.protobuf import json_format
 
 from flightdeck.settings import read_settings
 from operations.delivery.kubeflow import Job, KubeflowPipelines
-from pipeline.settings import SettingsError
+from pipeline.section import SettingsError
 from tests.operations.delivery import kfp_server
 from tests.pipeline.compiled_kubeflow import IMAGE, Compiled, shipped
 from tests.world import LOCAL

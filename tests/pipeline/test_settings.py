@@ -9,8 +9,8 @@ import pytest
 
 from flightdeck.settings import Settings, read_settings
 from pipeline import settings_file
+from pipeline.section import SettingsError
 from pipeline.settings import Settings as PipelineSettings
-from pipeline.settings import SettingsError
 from tests.world import LOCAL, ROOT
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import Flink
+from pipeline.beam_settings import Flink
 from tests.services import engine
 from tests.world import ROOT
 

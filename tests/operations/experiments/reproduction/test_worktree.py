@@ -16,7 +16,7 @@ from ledger.run_record import RunRecord
 from operations.experiments.reproduction import worktree
 from operations.experiments.reproduction.circumstances import Original, ReproductionError
 from pipeline import stamp
-from pipeline.settings import Beam
+from pipeline.beam_settings import Beam
 from tests.ledger.seeding import BEGIN
 from tests.operations.serving.live_server import wait_for
 from tests.repository import commit, git
