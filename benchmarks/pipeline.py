@@ -174,7 +174,7 @@ def different_work(runs: Sequence[dict[str, Any]]) -> str | None:
             return f"They did not do the same work; {what}: {' and '.join(sorted(values))}."
     areas = [run["metrics"]["auc"] for run in runs]
     if max(areas) - min(areas) > MOST_APART:
-        return f"Their models differ: ROC AUC from {min(areas):.4f} to {max(areas):.4f}."
+        return f"Their models differ: ROC AUC {', '.join(f'{area:.4f}' for area in areas)}."
     return None
 
 

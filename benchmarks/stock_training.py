@@ -22,6 +22,9 @@ from models.settings import ModelSettings
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
 
+# All of them, as the other two do. TFX's default is 10,000, which costs 0.006 of ROC AUC: rows come in order of time.
+_SHUFFLED_ROWS = 1 << 19
+
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the network and exports it with the signature `serving_default`, as TFX's Trainer asks for.
@@ -35,7 +38,9 @@ def run_fn(fn_args: FnArgs) -> None:
     layer = transform.transform_features_layer()
 
     def dataset(files: Sequence[str], shuffle: bool) -> tf.data.Dataset:
-        options = tfxio.TensorFlowDatasetOptions(settings.batch_size, shuffle=shuffle, num_epochs=1)
+        options = tfxio.TensorFlowDatasetOptions(
+            settings.batch_size, shuffle=shuffle, shuffle_buffer_size=_SHUFFLED_ROWS, num_epochs=1
+        )
         raw = fn_args.data_accessor.tf_dataset_factory(list(files), options, transform.raw_metadata.schema)
         return raw.map(lambda columns: (layer(columns), _dense(columns[target.label])))
 

@@ -51,7 +51,7 @@ def document() -> dict:
         (changed(rows={"train": 900, "eval": 99}), "They did not do the same work; rows: "),
         (changed(columns=[26, 25]), "They did not do the same work; columns: [26, 25] and [26, 26]."),
         (changed(slices=37), "They did not do the same work; slices: 37 and 38."),
-        (changed(metrics={"auc": 0.7051}), "Their models differ: ROC AUC from 0.7000 to 0.7051."),
+        (changed(metrics={"auc": 0.7051}), "Their models differ: ROC AUC 0.7000, 0.7051."),
     ],
 )
 def test_only_runs_of_the_same_work_are_compared(other, problem):
