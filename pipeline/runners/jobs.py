@@ -90,9 +90,9 @@ def complete(plan: Plan, settings: Mapping[str, Any], further: Mapping[str, Any]
     from ledger.recorder import Recorder
     from pipeline import results
 
-    ledger = open_store(plan.connection)
+    store = open_store(plan.connection)
     ir, resolved = _bound(plan), from_document(settings)
-    return results.complete(Recorder(ledger), ledger, plan.run_id, resolved, ir, ended=True, **further)
+    return results.complete(Recorder(store), store, plan.run_id, resolved, ir, ended=True, **further)
 
 
 def _bound(plan: Plan) -> Any:

@@ -20,13 +20,14 @@ from typing import Any, Protocol
 from ledger.opening import open_store
 from ledger.recorder import Recorder, renewing
 from ledger.run_record import Kind, NodeOutcome, RunRecord
-from pipeline import killed_runs, store
+from pipeline import killed_runs
 from pipeline.interruption import InterruptedRunError
 from pipeline.runners import compiled, jobs
 from pipeline.runners.fork_server import FULL, LIGHT, Job, LostJobError, start
 from pipeline.section import SettingsError
 from pipeline.settings import Settings
 from pipeline.stamp import stamp
+from pipeline.store import connection as connection_of
 
 INTERRUPTED = "interrupted; its unfinished outputs were removed"
 # Most of the work of a node is on one core.
@@ -70,7 +71,7 @@ def run(
     for component in (None, *settings.beam.components):
         check_workers(settings.beam.arguments(component))
     began = time.monotonic()
-    connection = store.connection(settings)
+    connection = connection_of(settings)
     # While it loads, the key is made.
     start(LIGHT if settings.cache and compiled.any_kept(settings, factory) else FULL)
     name = compiled.key(settings, factory, arguments)
@@ -80,8 +81,8 @@ def run(
         compiled.keep(settings, factory, name, pipeline)
     loading_seconds = round(time.monotonic() - began, 3)
     plan = jobs.Plan(pipeline, run_id, connection, settings.beam)
-    ledger = open_store(connection)
-    recorder = Recorder(ledger)
+    store = open_store(connection)
+    recorder = Recorder(store)
     # To look for earlier results takes a second; to load all of TFX takes ten.
     reused = Job(LIGHT, jobs.reuse, plan) if known else None
     stamp(recorder, run_id, settings, kind=kind, runner="local", loading_seconds=loading_seconds, **further)
@@ -90,8 +91,8 @@ def run(
             nodes.ended(outcome)
         nodes.run()
     if nodes.lost:
-        killed_runs.remove_unfinished(ledger, settings, run_id)
-        killed_runs.end_executions(ledger, run_id)
+        killed_runs.remove_unfinished(store, settings, run_id)
+        killed_runs.end_executions(store, run_id)
     interrupted = "it was interrupted" if len(nodes.outcomes) < len(pipeline.after) else None
     facts = {
         "failure": next((outcome.failure for outcome in nodes.outcomes if outcome.failure), interrupted),
