@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -11,6 +10,9 @@ from typing import Annotated
 import typer
 
 from flightdeck.options import App, Options
+
+# How long a pool takes at most to notice that it is to end.
+_LOOKS_SECONDS = 0.2
 
 app = App(no_args_is_help=True, help="The engine that Beam's components run on.")
 
@@ -55,11 +57,13 @@ def pool(
     from pipeline.worker_pool import serve
 
     serving = serve(host, port, lambda: sources_of(options.settings))
-    # As the first process of a container it would not heed it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        options.answer({"listens": f"{host}:{port}"}, f"A worker pool listens on {host}:{port}.")
-        serving.wait_for_termination()
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The first process of a container heeds no signal without a handler; an exception may be swallowed.
+        signal.signal(number, lambda number, _frame: told.append(number))
+    options.answer({"listens": f"{host}:{port}"}, f"A worker pool listens on {host}:{port}.")
+    while not told:
+        serving.wait_for_termination(timeout=_LOOKS_SECONDS)
 
 
 def components() -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """The main job for classes and for a number, from the same spans and features."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from ledger.opening import open_readonly
+from ledger.outputs import outputs_of_run
 from tests.world import LOCAL, World
 
 pytestmark = pytest.mark.e2e
@@ -56,8 +59,8 @@ def refused(world, number):
     return world.run(*lateness(0.999), "model.epochs=2")
 
 
-def newest(world: World, name: str):
-    return max(world.workspace.glob(f"artifacts/Scores/scores/*/{name}"), key=lambda file: int(file.parts[-2]))
+def scores(world: World, run: dict) -> Path:
+    return Path(outputs_of_run(open_readonly(world.connection()), run["run_id"])["Scores"]["scores"].uri)
 
 
 def test_a_model_of_classes_is_measured_by_class_and_pushed(world, classes):
@@ -70,9 +73,9 @@ def test_a_model_of_a_number_is_measured_by_decile_and_not_compared_with_one_of_
     assert (number["outcome"], number["reasons"]) == ("pushed", [])
     assert set(number["metrics"]) == {"rmse", "example_count", *(f"mae/decile_{tenth}" for tenth in range(1, 11))}
     assert number["champion_metrics"] == {}
-    table = pq.read_table(newest(world, "scores.parquet"))
+    table = pq.read_table(scores(world, number) / "scores.parquet")
     assert table.column_names[:3] == ["row", "label", "value"]
-    importance = json.loads(newest(world, "importance.json").read_text())
+    importance = json.loads((scores(world, number) / "importance.json").read_text())
     assert {"r2", "rmse"} < set(importance)
 
 

@@ -51,10 +51,13 @@ def test_a_worker_begins_with_everything_imported_and_has_the_code_that_is_on_di
 def test_it_ends_when_it_is_told_to():
     command = [sys.executable, "-m", "flightdeck", "beam", "pool", "--port", str(engine.free_port())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as pool:
-        assert pool.stdout
-        assert pool.stdout.readline().startswith("A worker pool listens on 127.0.0.1:")
-        pool.terminate()
-        assert pool.wait(timeout=60) == 0
+        try:
+            assert pool.stdout
+            assert pool.stdout.readline().startswith("A worker pool listens on 127.0.0.1:")
+            pool.terminate()
+            assert pool.wait(timeout=60) == 0
+        finally:
+            pool.kill()
 
 
 def test_an_address_in_use_is_one_sentence():

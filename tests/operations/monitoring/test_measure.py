@@ -42,7 +42,7 @@ def monitor(settings, monkeypatch):
         nothing = statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics_pb2.DatasetFeatureStatistics()])
         return Reference(str(version), version, RunRecord(run_id="r", started=DAY), nothing, nothing, None)
 
-    monkeypatch.setattr(measure, "reference", nothing_known)
+    monkeypatch.setattr(measure, "reference_of", nothing_known)
     return measure.Monitor(settings, open_store(store.connection(settings)))
 
 

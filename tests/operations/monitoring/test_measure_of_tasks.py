@@ -38,7 +38,7 @@ class Served:
         self.task, self.settings = task, read_settings(ROOT / "config" / CONFIGS[task], overrides)
         self.evaluated = world(task, ROWS, seed=99)
         self.windows: list[Window] = []
-        monkeypatch.setattr(measure, "reference", self._reference)
+        monkeypatch.setattr(measure, "reference_of", self._reference)
 
     def _reference(self, _settings, _reader, version: int) -> Reference:
         contract, known = self.settings.contract(), self.evaluated
