@@ -158,7 +158,7 @@ def break_even(document: Mapping[str, Any], candidates: Sequence[int] = (2, 4, 1
 {two}. The second one, on a core of its own, gains {efficiency(document):.0%} of what it could. If each
 further one does, too:
 
-{table(("workers, a core each", "pay from so many flights"), rows)}"""
+{table(("workers, a core each", "break even at, flights"), rows)}"""
 
 
 def plan(document: Mapping[str, Any]) -> str:

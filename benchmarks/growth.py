@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def arguments(about: str | None, overrides: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The options of a benchmark on more and more flights, of which the first line of `about` says what it is."""
+    """The options of a benchmark over several sizes of the data; its help begins with the first line of `about`."""
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--config", type=Path, default=pipeline.ROOT / "config" / "local.yaml")
     parser.add_argument("--set", action="append", default=[*overrides], metavar="KEY=VALUE", dest="overrides")
